@@ -1,0 +1,1 @@
+"""The harness that judges every alternative alike: metrics, suites, records, leaderboard."""

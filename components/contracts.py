@@ -1,0 +1,461 @@
+"""What travels between the parts, and what each part promises. The first file to read.
+
+    video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
+      ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
+         / Solver + Guidance (sampling) ─▶ Rollout plan (which frames next, which to look at)
+      ─▶ Tokenizer.decode ─▶ video
+
+Letters in shapes: B clips, R rows of a packed batch, L tokens a row, D width, T video frames, F latent frames,
+C channels, H W height and width, K heads, A action size. Model pixels are float in [-1, 1]; metrics take uint8.
+Poses are (x, y, z, yaw) in cells (a corridor's width) and radians. Noise levels t lie in [0, 1]: 0 clean, 1 noise.
+Torch is imported for type checkers only, so that planners and the command line start without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Split = Literal["train", "validation", "test"]
+
+
+class ReadError(Exception):
+    """A video file that cannot be opened or holds no picture; ``str(error)`` says why, in one line."""
+
+
+# ---------------------------------------------------------------------------------------------- what travels
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of video and all that is known of it. Arrays are numpy; nothing here is normalised."""
+
+    frames: np.ndarray
+    """uint8 [T, H, W, 3], RGB."""
+    times: np.ndarray
+    """float64 [T], seconds from the start of the source."""
+    fps: float
+    actions: np.ndarray | None = None
+    """float32 [T-1, A]; actions[t] leads from frame t to frame t+1."""
+    poses: np.ndarray | None = None
+    """float32 [T, 4]: x, y, z in cells, yaw in radians; recorded by the world, never integrated."""
+    caption: str | None = None
+    episode: str = ""
+    """Unique in its data set; keys the sampling noise."""
+    source: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What a tokenizer makes of a video: z normalised to zero mean and unit variance per channel."""
+
+    z: Tensor
+    """float [B, C, F, H, W]."""
+    spatial_factor: int
+    temporal_factor: int
+    indices: Tensor | None = None
+    """Discrete tokenizers only: long [B, F, H, W] into the codebook."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames one network call sees: slot f of a clip's window is one latent frame."""
+
+    times: Tensor
+    """float [B, F]: latent-frame index minus that of the window's first latent (unobserved) frame; any spacing."""
+    observed: Tensor
+    """bool [B, F]: True where the frame is given, False where it is to be made."""
+    valid: Tensor
+    """bool [B, F]: False in the filler slots of clips shorter than F."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the network is told besides the latents; None where the recipe has no such signal."""
+
+    level: Tensor
+    """float [B, F]: noise level of each frame; observed frames carry 0, or the fixed stabilisation level."""
+    text: Tensor | None = None
+    """float [B, S, E]: text tokens."""
+    text_mask: Tensor | None = None
+    """bool [B, S]: True at real tokens; all False where the prompt is dropped (unconditional)."""
+    actions: Tensor | None = None
+    """float [B, F, A]: the action that led to the frame (zeros for frame 0 of the video)."""
+    poses: Tensor | None = None
+    """float [B, F, 4]."""
+    origin: Tensor | None = None
+    """float [B, 4]: pose of frame 0 of the video, to which absolute poses are made relative."""
+    camera: Tensor | None = None
+    """bool [B]: False where actions and poses are dropped (camera-free); None means all True."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows of patches, one type for padding, bucket and NaViT. A clip never spans rows; its tokens lie in (F, H, W) order.
+
+    A padded batch is one clip per row; a packed batch is many. ``clip`` is unique in the batch.
+    """
+
+    x: Tensor
+    """float [R, L, D]."""
+    place: Tensor
+    """float [R, L, 3]: time (see Window.times), y, x in patches."""
+    clip: Tensor
+    """long [R, L]: index of the clip in the batch; -1 marks filler."""
+    frame: Tensor
+    """long [R, L]: slot of the frame in its clip's Window; 0 in filler."""
+    observed: Tensor
+    """bool [R, L]."""
+    grids: tuple[tuple[int, int, int], ...]
+    """(F, H, W) in patches, of every clip."""
+    starts: tuple[tuple[int, int], ...]
+    """(row, first column) of every clip: enough to unpack exactly."""
+
+    @property
+    def regular(self) -> bool:
+        """True when every clip has the same grid and its own row without filler, so plain reshapes apply."""
+        f, h, w = self.grids[0]
+        return (
+            all(grid == (f, h, w) for grid in self.grids)
+            and tuple(self.x.shape[:2]) == (len(self.grids), f * h * w)
+            and all(start == (i, 0) for i, start in enumerate(self.starts))
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Keys and values of observed frames, the same at every denoising step; one per guidance branch and plan step."""
+
+    tokens: Tokens
+    """Of the observed frames alone (x may be empty of meaning)."""
+    window: Window
+    condition: Condition
+    layers: tuple[Mapping[str, tuple[Tensor, Tensor]], ...]
+    """Per block: sublayer name → keys and values [R, Lo, K, D/K], for the sublayers in which frames meet."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a rollout: frame indices only, ascending, no duplicates. Looks at ``observed``, makes ``latent``."""
+
+    observed: tuple[int, ...]
+    latent: tuple[int, ...]
+    levels: tuple[float, ...] | None = None
+    """Per latent frame, where the plan itself sets noise levels (rolling); None otherwise."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a reader knows of a file before decoding all of it."""
+
+    frames: int
+    """As the container claims; the decodable length may be smaller."""
+    height: int
+    width: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a data set did with its files; goes into the log and the record."""
+
+    episodes: Mapping[str, int]
+    """Per split."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """File name → reason."""
+
+
+# ------------------------------------------------------------------------------------------- what each promises
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Decodes video files. Built as ``Reader(config)``."""
+
+    version: str
+    """Library name and version, for the record."""
+
+    def probe(self, path: Path) -> VideoInfo: ...
+
+    def read(self, path: Path, *, start: int, count: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frames start, start+stride, … (at most count): uint8 [T, H, W, 3] and seconds [T]; shorter at the end.
+
+        Raises ReadError when nothing can be decoded.
+        """
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Episodes, each a Clip, the same on every call. Built as ``Dataset(config, reader=…)``."""
+
+    action_dim: int
+    """0 where there are no actions."""
+
+    def fingerprint(self) -> str:
+        """A hash of the content (not of paths), which names cached latents and enters every stage's hash."""
+        ...
+
+    def size(self, split: Split) -> int: ...
+
+    def clip(self, split: Split, index: int) -> Clip: ...
+
+    def report(self) -> DataReport: ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Video to latent and back; an nn.Module built as ``Tokenizer(config)``, normalisation inside its state dict."""
+
+    kind: Literal["continuous", "discrete"]
+    channels: int
+    spatial_factor: int
+    temporal_factor: int
+    causal: bool
+    """True when latent f depends on no video frame after the last one it covers."""
+    needs_discriminator: bool
+
+    def latent_frames(self, frames: int) -> int:
+        """How many whole latent frames `frames` video frames make (1 + (T-1)//k where the first frame is an image)."""
+        ...
+
+    def video_frames(self, latents: int) -> int:
+        """How many video frames `latents` latent frames decode to."""
+        ...
+
+    def last_frame(self, latent: int) -> int:
+        """Index of the last video frame that latent frame `latent` covers: its pose and time are that frame's."""
+        ...
+
+    def encode(self, video_bcthw: Tensor) -> Latent:
+        """Video [B, 3, T, H, W] in [-1, 1], T = video_frames(F), to a normalised latent; deterministic (the mean)."""
+        ...
+
+    def decode(self, latent: Latent) -> Tensor: ...
+
+    def decode_stream(self, z_chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """One ordered pass: chunks [B, C, f, H, W] to video chunks, equal to decoding the whole at once (1e-5)."""
+        ...
+
+    def training_losses(self, video_bcthw: Tensor, step: int) -> dict[str, Tensor]:
+        """Terms to log; ``loss`` is their weighted sum."""
+        ...
+
+    def fit_statistics(self, videos: Iterable[Tensor]) -> None:
+        """Measure per-channel mean and deviation of raw latents; call once, after training, before encode is used."""
+        ...
+
+
+@runtime_checkable
+class Packing(Protocol):
+    """Clips of any size to rows of tokens and back, exactly. Built as ``Packing(config)``."""
+
+    def pack(self, patches: Sequence[Tensor], window: Window) -> Tokens:
+        """Per-clip patches [F, H, W, D] to rows; window slot f of clip b is patches[b][f]."""
+        ...
+
+    def unpack(self, tokens: Tokens) -> list[Tensor]:
+        """Back to per-clip [F, H, W, D]."""
+        ...
+
+
+@runtime_checkable
+class Position(Protocol):
+    """Where a token is. An nn.Module built as ``Position(config, width=…, heads=…)``."""
+
+    def embed(self, place: Tensor) -> Tensor | None:
+        """[R, L, 3] continuous coordinates to an additive embedding [R, L, D], or None."""
+        ...
+
+    def rotate(self, q: Tensor, k: Tensor, place_q: Tensor, place_k: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotate queries and keys [R, L, K, D/K]; the identity for additive positions."""
+        ...
+
+
+@runtime_checkable
+class PoseEncoding(Protocol):
+    """How a camera pose enters. An nn.Module built as ``PoseEncoding(config, width=…, heads=…, depth=…)``."""
+
+    def embed(self, poses: Tensor, origin: Tensor) -> Tensor | None:
+        """Poses [B, F, 4] and origin [B, 4] to a per-frame signal [B, F, D], or None."""
+        ...
+
+    def bias(self, poses_q: Tensor, poses_k: Tensor) -> Tensor | None:
+        """Pairwise: [B, Fq, 4], [B, Fk, 4] to [depth, B, K, Fq, Fk], added to logits where tokens of frames meet."""
+        ...
+
+
+@runtime_checkable
+class Attention(Protocol):
+    """Who looks at whom; holds no weights. Built as ``Attention(config)``. Projections belong to the backbone."""
+
+    sublayers: tuple[str, ...]
+    """In order, e.g. ("space", "time"): each gets its own norm, modulation, projections and residual."""
+    crossing: frozenset[str]
+    """The sublayers in which tokens of different frames meet: these are cached and take the pose bias."""
+
+    def layout(self, queries: Tokens, window: Window, memory: Memory | None = None) -> Any:
+        """All index and mask work, once per batch. Keys are memory's tokens followed by the queries' own."""
+        ...
+
+    def attend(
+        self, sublayer: str, q: Tensor, k: Tensor, v: Tensor, layout: Any, bias: Tensor | None = None
+    ) -> Tensor:
+        """q [R, Lq, K, Dh]; k, v [R, Lk, K, Dh] (memory's first, where the sublayer crosses); bias [B, K, Fq, Fk].
+
+        An observed token sees observed tokens of its own clip only; a latent token sees, of latent frames, those the
+        alternative allows, and every observed frame of its clip.
+        """
+        ...
+
+
+@runtime_checkable
+class Conditioning(Protocol):
+    """How signals reach the tokens. An nn.Module built as ``Conditioning(config, width=…)``."""
+
+    def enter(self, x: Tensor, signal: Tensor) -> Tensor:
+        """Before the first block: x [R, L, D] and the per-token signal [R, L, D] to [R, L, D]."""
+        ...
+
+    def modulator(self) -> Any:
+        """A new nn.Module for one sublayer: (x [R, L, D], signal [B, F, D], tokens) → (input to it, gate or 1)."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Prompts to vectors. An nn.Module built as ``TextEncoder(config)``; ``trainable`` says whether stage 2 trains it."""
+
+    width: int
+    trainable: bool
+
+    def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token embeddings [B, S, E] and mask [B, S], True at real tokens."""
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """The network. ``Backbone(config, *, channels, action_dim, text_width, packing, position, pose_encoding,
+    attention, conditioning)``; the last five are factories ``f(**runtime) -> part`` since their sizes are the backbone's.
+    """
+
+    def forward(
+        self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None = None
+    ) -> Sequence[Tensor] | Tensor:
+        """Latents [B, C, F, H, W], or a list of [C, F, H, W] of mixed sizes, to a prediction of the same shapes.
+
+        With `memory`, z holds the latent frames alone and the result is that of the whole window (1e-5).
+        """
+        ...
+
+    def remember(self, z_observed: Tensor, window: Window, condition: Condition) -> Memory:
+        """Keys and values of observed frames [B, C, Fo, H, W]; window and condition describe exactly these frames."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What the network predicts, and the noise schedule. Built as ``Objective(config)``; t has shape [B, F]."""
+
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """z_t = alpha · z + sigma · noise; same shape as t. alpha falls from 1 (about) to 0 as t goes 0 → 1."""
+        ...
+
+    def sample_t(self, shape: tuple[int, ...], generator: Any = None) -> Tensor:
+        """Training noise levels, from the objective's own distribution."""
+        ...
+
+    def target(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network should say. z, noise [B, C, F, H, W]; t [B, F]."""
+        ...
+
+    def weight(self, t: Tensor) -> Tensor:
+        """Loss weight [B, F]."""
+        ...
+
+    def clean(self, prediction: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """The estimate of z: the currency between objective, guidance and solver."""
+        ...
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """Whether frames of a window share one level. Built as ``Noise(config)``."""
+
+    def levels(self, sample_t: Callable[[tuple[int, ...]], Tensor], observed: Tensor) -> Tensor:
+        """Observed mask [B, F] to levels [B, F]; observed frames get 0."""
+        ...
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Walks from noise to data. Built as ``Solver(config)``; has no schedule of its own; ``steps`` is in its Config."""
+
+    def times(self, objective: Objective) -> Sequence[float]:
+        """steps + 1 noise levels, from 1 down to 0."""
+        ...
+
+    def step(
+        self, z_t: Tensor, clean: Tensor, t: Tensor, s: Tensor, objective: Objective, draw: Callable[[], Tensor]
+    ) -> Tensor:
+        """From level t to level s < t (both [B, F]); `draw` gives fresh unit noise of z's shape for stochastic ones."""
+        ...
+
+
+@runtime_checkable
+class Guidance(Protocol):
+    """Combines clean estimates of several conditionings. Built as ``Guidance(config)``."""
+
+    branches: tuple[Mapping[str, bool], ...]
+    """What each branch keeps: {"text": True, "camera": True}; the first is fully conditional. One memory each."""
+
+    def combine(self, cleans: Sequence[Tensor]) -> Tensor: ...
+
+
+@runtime_checkable
+class Rollout(Protocol):
+    """Which frames to make next and which to look at: a pure planner, free of torch. Built as ``Rollout(config)``."""
+
+    def plan(
+        self,
+        *,
+        frames: int,
+        observed: int,
+        window: int,
+        step: int,
+        seed: int = 0,
+        poses: np.ndarray | None = None,
+    ) -> Iterator[Step]:
+        """Yields steps and is resumed when each is done; frames are latent frames, poses [frames, 4] likewise.
+
+        Every frame from `observed` on is made exactly once, a step holds at most `window` frames and makes at most
+        `step`, and looks at finished frames only.
+        """
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is given and what is asked. Built as ``Task(config)``."""
+
+    def draw(
+        self, *, frames: int, window: int, masks: Mapping[str, float], rng: np.random.Generator,
+        poses: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One training window of an episode of `frames` latents: ascending indices [F] and observed mask [F] (bool).
+
+        F = min(window, frames); at least one frame is latent.
+        """
+        ...
+
+    def context(self, context: int) -> int:
+        """How many of the `context` given frames are observed at sampling (0 for generation from text)."""
+        ...
