@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from einops import rearrange
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+
+from components.contracts import Attention, Condition, Memory, Packing, PoseEncoding, Position, Tokens, Window
+from components.frame_signal import FrameSignal
+from components.patches import from_patches, to_patches
+from components.token_rows import add_gated, per_token
+from zoo.component import Config, component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KeysValues = Mapping[str, "tuple[Tensor, Tensor]"]
+
+
+class _AttentionSublayer(nn.Module):
+    """Projections and residual of one attention sublayer; who looks at whom is the Attention's business."""
+
+    def __init__(self, width: int, heads: int, qk_norm: bool, modulator: nn.Module) -> None:
+        super().__init__()
+        self.heads = heads
+        self.modulator = modulator
+        self.qkv = nn.Linear(width, 3 * width)
+        self.norm_q = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
+        self.norm_k = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
+        self.out = nn.Linear(width, width)
+
+    def forward(self, call: _Call, name: str, past: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> _Call:
+        h, gate = self.modulator(call.x, call.signal, call.tokens)
+        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
+        place = call.tokens.place
+        q, k = call.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
+        call.kept[name] = (k, v)
+        if past is not None:
+            k, v = torch.cat([past[0].to(k.dtype), k], dim=1), torch.cat([past[1].to(v.dtype), v], dim=1)
+        out = call.attention.attend(name, q, k, v, call.layout, bias)
+        call.x = add_gated(call.x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, call.tokens)
+        return call
+
+
+class _Call:
+    """What every sublayer of one network call reads, and the activations x [R, L, D] that it rewrites."""
+
+    def __init__(
+        self, x: Tensor, signal: Tensor, tokens: Tokens, layout: Any, attention: Attention, position: Position
+    ) -> None:
+        self.x, self.signal, self.tokens, self.layout = x, signal, tokens, layout
+        self.attention, self.position = attention, position
+        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+
+class _Block(nn.Module):
+    """The attention sublayers in order, then the MLP; each modulated, gated and residual."""
+
+    def __init__(self, config: VideoDiT.Config, attention: Attention, modulator: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        width, hidden = config.width, int(config.mlp_ratio * config.width)
+        self.attentions = nn.ModuleDict(
+            {name: _AttentionSublayer(width, config.heads, config.qk_norm, modulator()) for name in attention.sublayers}
+        )
+        self.modulator = modulator()
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+    def forward(self, call: _Call, past: KeysValues, bias: Tensor | None) -> _Call:
+        for name, sublayer in self.attentions.items():
+            crosses = name in call.attention.crossing
+            call = sublayer(call, name, past.get(name), bias if crosses else None)
+        h, gate = self.modulator(call.x, call.signal, call.tokens)
+        call.x = add_gated(call.x, self.mlp(h), gate, call.tokens)
+        return call
+
+
+@component(cite="peebles2023dit,ma2024latte", note="diffusion transformer over spacetime patches")
+class VideoDiT(nn.Module):
+    """DiT over video patches [Peebles 2023; Latte, Ma 2024]: x += gate · attention(…) per sublayer, x += gate · MLP(…).
+
+    Departs from them: noise level, action and pose are per frame; a channel of the input marks the observed frames;
+    observed frames look only at each other, so their keys and values can be cached.
+    """
+
+    class Config(Config):
+        width: int = Field(192, ge=8, le=8192, description="channels of a token; a multiple of heads and of 2")
+        depth: int = Field(8, ge=1, le=128, description="blocks")
+        heads: int = Field(4, ge=1, le=128, description="attention heads")
+        patch: tuple[int, int, int] = Field((1, 2, 2), description="latent frames, rows and columns of a patch")
+        mlp_ratio: float = Field(4.0, gt=0, le=16, description="hidden width of the MLP over width")
+        qk_norm: bool = Field(True, description="RMS-normalise queries and keys of each head")
+
+        @field_validator("patch")
+        @classmethod
+        def _one_frame(cls, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+            if patch[0] != 1:
+                raise ValueError("a patch spans one latent frame; to compress time set tokenizer.temporal_factor")
+            if min(patch) < 1:
+                raise ValueError("the sides of a patch are at least 1")
+            return patch
+
+        @model_validator(mode="after")
+        def _divides(self) -> VideoDiT.Config:
+            if self.width % self.heads or self.width % 2:
+                raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}")
+            return self
+
+    def __init__(
+        self,
+        config: VideoDiT.Config,
+        *,
+        channels: int,
+        action_dim: int,
+        text_width: int,
+        packing: Packing,
+        position: Callable[..., Any],
+        pose_encoding: Callable[..., Any],
+        attention: Attention,
+        conditioning: Callable[..., Any],
+    ) -> None:
+        super().__init__()
+        self.config, self.packing, self.attention = config, packing, attention
+        width, self.patch = config.width, config.patch[1:]
+        area = self.patch[0] * self.patch[1]
+        self.enter = nn.Linear(area * (channels + 1), width)
+        self.signal = FrameSignal(width=width, action_dim=action_dim, text_width=text_width)
+        self.position = position(width=width, heads=config.heads)
+        self.pose_encoding = pose_encoding(width=width, heads=config.heads, depth=config.depth)
+        self.conditioning = conditioning(width=width)
+        modulator = self.conditioning.modulator
+        self.blocks = nn.ModuleList(_Block(config, attention, modulator) for _ in range(config.depth))
+        self.last = modulator()
+        self.head = nn.Linear(width, area * channels)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate."""
+        for block in self.blocks:
+            for layer in block.modules():
+                if isinstance(layer, (_AttentionSublayer,)):
+                    nn.init.xavier_uniform_(layer.qkv.weight)
+                    nn.init.xavier_uniform_(layer.out.weight)
+                    nn.init.zeros_(layer.qkv.bias)
+                    nn.init.zeros_(layer.out.bias)
+            for layer in (block.mlp[0], block.mlp[2]):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        nn.init.xavier_uniform_(self.enter.weight)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None = None
+    ) -> Sequence[Tensor] | Tensor:
+        """Noisy latents to a prediction of the same shapes.
+
+        Args:
+            z: [B, C, F, H, W], or clips [C, F_b, H_b, W_b] of mixed sizes; slot f of the window is frame f of the clip.
+            window, condition: of exactly these frames, F being the longest clip's.
+            memory: of the observed frames; z then holds the latent frames alone, all clips of one size.
+
+        Returns:
+            What z was, tensor or list; zero in the window's filler slots.
+        """
+        tokens = self.packing.pack(self._patches(z, window), window)
+        call = self._run(tokens, window, condition, memory)[0]
+        h, _ = self.last(call.x, call.signal, tokens)
+        patches = self.packing.unpack(replace(tokens, x=self.head(h)))
+        clips = [
+            from_patches(p, self.patch, *clip.shape[-2:]) * rearrange(valid[: p.shape[0]].to(p.dtype), "f -> f 1 1")
+            for p, clip, valid in zip(patches, z, window.valid, strict=True)
+        ]
+        return torch.stack(clips) if isinstance(z, torch.Tensor) else clips
+
+    def remember(self, z_observed: Tensor, window: Window, condition: Condition) -> Memory:
+        """Keys and values of observed frames [B, C, Fo, H, W], Fo ≥ 1; window and condition are those frames' own."""
+        tokens = self.packing.pack(self._patches(z_observed, window), window)
+        _, layers = self._run(tokens, window, condition, None)
+        return Memory(tokens, window, condition, layers)
+
+    def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
+        """Per-clip [F, H, W, D] with the observed flag as one more channel before patches are cut."""
+        mark = window.observed.to(z[0].dtype)
+        if isinstance(z, torch.Tensor):
+            flag = rearrange(mark, "b f -> b 1 f 1 1").expand(-1, -1, -1, *z.shape[-2:])
+            return list(to_patches(torch.cat([z, flag], dim=1), self.patch))
+        flags = [rearrange(m[: c.shape[1]], "f -> 1 f 1 1").expand(-1, -1, *c.shape[-2:]) for c, m in zip(z, mark)]
+        return [to_patches(torch.cat([c, flag]), self.patch) for c, flag in zip(z, flags, strict=True)]
+
+    def _run(
+        self, tokens: Tokens, window: Window, condition: Condition, memory: Memory | None
+    ) -> tuple[_Call, tuple[KeysValues, ...]]:
+        """All blocks. Returns the last activations, and per block the keys and values of the crossing sublayers."""
+        signal = self.signal(window, condition, self.pose_encoding)
+        x = self.enter(tokens.x)
+        place = self.position.embed(tokens.place)
+        x = x if place is None else x + place.to(x.dtype)
+        x = self.conditioning.enter(x, per_token(signal, tokens))
+        call = _Call(x, signal, tokens, self.attention.layout(tokens, window, memory), self.attention, self.position)
+        biases, layers = self._pose_bias(condition, memory), []
+        for i, block in enumerate(self.blocks):
+            call = block(call, memory.layers[i] if memory else {}, None if biases is None else biases[i])
+            layers.append({name: kept for name, kept in call.kept.items() if name in self.attention.crossing})
+            call.kept = {}
+        return call, tuple(layers)
+
+    def _pose_bias(self, condition: Condition, memory: Memory | None) -> Tensor | None:
+        """[depth, B, K, Fq, Fk], zero for clips whose camera is dropped; None without poses."""
+        poses = condition.poses
+        if poses is None:
+            return None
+        keys = poses if memory is None else torch.cat([memory.condition.poses, poses], dim=1)
+        bias = self.pose_encoding.bias(poses, keys)
+        if bias is None or condition.camera is None:
+            return bias
+        return bias * rearrange(condition.camera.to(bias.dtype), "b -> 1 b 1 1 1")

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from components.contracts import Tokens
+from zoo.component import Config, component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class _Norm(nn.Module):
+    """A plain pre-norm with its own scale and shift; the residual is not gated."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, x: Tensor, signal: Tensor, tokens: Tokens) -> tuple[Tensor, float]:
+        return self.norm(x), 1.0
+
+
+@component(cite="lu2023vdt", note="prompt, noise level, action and pose concatenated to every patch token")
+class Concat(nn.Module):
+    """Token concatenation [Lu 2023, VDT]: x ← W [x; c] at the entry, plain pre-norm blocks after it.
+
+    Departs from it: c is per frame and is the same sum of signals that adaLN is given, so that the two compare fairly.
+    """
+
+    class Config(Config):
+        pass
+
+    def __init__(self, config: Concat.Config, *, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.width = width
+        self.join = nn.Linear(2 * width, width)
+
+    def enter(self, x: Tensor, signal: Tensor) -> Tensor:
+        """x and signal [R, L, D] to [R, L, D]."""
+        return self.join(torch.cat([x, signal.to(x.dtype)], dim=-1))
+
+    def modulator(self) -> nn.Module:
+        """A module (x [R, L, D], signal, tokens) → (LayerNorm(x), 1)."""
+        return _Norm(self.width)

@@ -1,0 +1,80 @@
+"""The condition vector of each frame: noise level, observed flag, action, camera pose and prompt, embedded and summed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange, reduce
+from torch import nn
+
+from components.contracts import Condition, Window
+from components.sinusoid import sinusoid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.contracts import PoseEncoding
+
+LEVEL_FEATURES = 256
+
+
+class FrameSignal(nn.Module):
+    """c [B, F, D] = level + observed + (action + pose, or a learned null where the camera is dropped) + text.
+
+    Frames are embedded one by one, so an observed frame's vector never depends on the latent frames' noise level.
+    """
+
+    def __init__(self, *, width: int, action_dim: int, text_width: int) -> None:
+        super().__init__()
+        self.level = nn.Sequential(nn.Linear(LEVEL_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
+        self.observed = nn.Parameter(0.02 * torch.randn(width))
+        self.no_camera = nn.Parameter(0.02 * torch.randn(width))
+        self.action = _embedder(action_dim, width) if action_dim else None
+        self.no_action = nn.Parameter(torch.zeros(width)) if action_dim else None
+        self.text = nn.Linear(text_width, width) if text_width else None
+        self.no_text = nn.Parameter(0.02 * torch.randn(width)) if text_width else None
+
+    def forward(self, window: Window, condition: Condition, pose_encoding: PoseEncoding) -> Tensor:
+        """The vectors [B, F, D] of the window's frames. Signals the recipe has but the batch lacks become their null."""
+        features = sinusoid(1000.0 * condition.level.float(), LEVEL_FEATURES)
+        signal = self.level(features.to(self.observed.dtype))
+        signal = signal + window.observed[..., None].to(signal.dtype) * self.observed
+        camera = self._camera(condition, pose_encoding)
+        if camera is not None:
+            if condition.camera is not None:
+                camera = torch.where(rearrange(condition.camera, "b -> b 1 1"), camera, self.no_camera.to(camera.dtype))
+            signal = signal + camera
+        if self.text is not None:
+            signal = signal + rearrange(self._text(condition, signal), "b d -> b 1 d")
+        return signal
+
+    def _camera(self, condition: Condition, pose_encoding: PoseEncoding) -> Tensor | None:
+        """Action plus pose [B, F, D], or None where neither is part of the model."""
+        camera = None
+        if self.action is not None:
+            camera = self.no_action.expand(*condition.level.shape, -1)
+            if condition.actions is not None:
+                camera = self.action(condition.actions.to(self.observed.dtype))
+        if condition.poses is not None:
+            pose = pose_encoding.embed(condition.poses, condition.origin)
+            if pose is not None:
+                camera = pose if camera is None else camera + pose
+        return camera
+
+    def _text(self, condition: Condition, like: Tensor) -> Tensor:
+        """The masked mean of the text tokens, projected: [B, D]; the learned null where no token is real."""
+        null = self.no_text.to(like.dtype).expand(like.shape[0], -1)
+        if condition.text is None or condition.text.shape[1] == 0:
+            return null
+        tokens, mask = condition.text, condition.text_mask
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        real = mask[..., None].to(tokens.dtype)
+        mean = reduce(tokens * real, "b s e -> b e", "sum") / reduce(real, "b s 1 -> b 1", "sum").clamp(min=1)
+        said = self.text(mean.to(self.observed.dtype))
+        return torch.where(mask.any(dim=1, keepdim=True), said, null)
+
+
+def _embedder(size: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))

@@ -1,0 +1,141 @@
+"""Rows of tokens: laying clips side by side, taking them back out, and spreading per-frame signals over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange, repeat
+
+from components.contracts import Tokens, Window
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Grid = tuple[int, int, int]
+
+
+def grid_of(patches: Tensor) -> Grid:
+    """(F, H, W) of one clip's patches [F, H, W, D]."""
+    f, h, w = patches.shape[:3]
+    return (f, h, w)
+
+
+def one_per_row(grids: Sequence[Grid]) -> tuple[tuple[int, int], ...]:
+    """Starts (row, first column) that give every clip its own row."""
+    return tuple((row, 0) for row in range(len(grids)))
+
+
+def lay_out(patches: Sequence[Tensor], window: Window, starts: Sequence[tuple[int, int]]) -> Tokens:
+    """Per-clip patches [F, H, W, D] to rows, clip b beginning at starts[b]; gaps are filler (zeros, clip -1).
+
+    Rows are as long as the fullest one. Clips that share a row must be given in ascending columns without overlap.
+    """
+    grids = tuple(grid_of(p) for p in patches)
+    starts = tuple(starts)
+    if len(set(grids)) == 1 and starts == one_per_row(grids):
+        return _regular(torch.stack(list(patches)), window, grids, starts)
+    rows: dict[int, list[int]] = {}
+    for b, (row, _) in sorted(enumerate(starts), key=lambda item: item[1]):
+        rows.setdefault(row, []).append(b)
+    sizes = [f * h * w for f, h, w in grids]
+    length = max(starts[members[-1]][1] + sizes[members[-1]] for members in rows.values())
+
+    def fill(pieces: Sequence[Tensor], value: float) -> Tensor:
+        """Per-clip [n, …] to [R, L, …]."""
+        blank = pieces[0].new_full((length, *pieces[0].shape[1:]), value)
+        lines = []
+        for row in range(len(rows)):
+            line, column = [], 0
+            for b in rows[row]:
+                line += [blank[: starts[b][1] - column], pieces[b]]
+                column = starts[b][1] + sizes[b]
+            lines.append(torch.cat([*line, blank[: length - column]]))
+        return torch.stack(lines)
+
+    facts = [_facts(grid, b, window) for b, grid in enumerate(grids)]
+    place, clip, frame, observed = zip(*facts, strict=True)
+    return Tokens(
+        x=fill([rearrange(p, "f h w d -> (f h w) d") for p in patches], 0.0),
+        place=fill(place, 0.0),
+        clip=fill(clip, -1),
+        frame=fill(frame, 0),
+        observed=fill(observed, False),
+        grids=grids,
+        starts=starts,
+    )
+
+
+def _regular(x: Tensor, window: Window, grids: tuple[Grid, ...], starts: tuple[tuple[int, int], ...]) -> Tokens:
+    """All clips of one size, x [B, F, H, W, D]: everything by broadcasting."""
+    f, h, w = grids[0]
+    device, clips = x.device, len(grids)
+    y, col = torch.arange(h, device=device), torch.arange(w, device=device)
+    time = repeat(window.times[:, :f].float(), "b f -> b (f h w)", h=h, w=w)
+    y, col = (
+        repeat(y.float(), "h -> b (f h w)", b=clips, f=f, w=w),
+        repeat(col.float(), "w -> b (f h w)", b=clips, f=f, h=h),
+    )
+    return Tokens(
+        x=rearrange(x, "b f h w d -> b (f h w) d"),
+        place=torch.stack([time, y, col], dim=-1),
+        clip=repeat(torch.arange(clips, device=device), "b -> b n", n=f * h * w),
+        frame=repeat(torch.arange(f, device=device), "f -> b (f n)", b=clips, n=h * w),
+        observed=repeat(window.observed[:, :f], "b f -> b (f n)", n=h * w),
+        grids=grids,
+        starts=starts,
+    )
+
+
+def _facts(grid: Grid, b: int, window: Window) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Place [n, 3], clip [n], frame [n] and observed [n] of clip b's tokens."""
+    f, h, w = grid
+    device = window.times.device
+    frame = repeat(torch.arange(f, device=device), "f -> (f n)", n=h * w)
+    y = repeat(torch.arange(h, device=device).float(), "h -> (f h w)", f=f, w=w)
+    col = repeat(torch.arange(w, device=device).float(), "w -> (f h w)", f=f, h=h)
+    place = torch.stack([window.times[b].float()[frame], y, col], dim=-1)
+    return place, torch.full_like(frame, b), frame, window.observed[b][frame]
+
+
+def take_out(tokens: Tokens) -> list[Tensor]:
+    """The inverse of `lay_out`: per-clip [F, H, W, D]."""
+    if tokens.regular:
+        f, h, w = tokens.grids[0]
+        return list(rearrange(tokens.x, "b (f h w) d -> b f h w d", f=f, h=h, w=w))
+    return [
+        rearrange(tokens.x[row, start : start + f * h * w], "(f h w) d -> f h w d", f=f, h=h, w=w)
+        for (f, h, w), (row, start) in zip(tokens.grids, tokens.starts, strict=True)
+    ]
+
+
+def per_token(signal_bfd: Tensor, tokens: Tokens) -> Tensor:
+    """A per-frame signal [B, F, D] at every token [R, L, D]; filler gets some clip's values, which nobody reads."""
+    if tokens.regular:
+        f, h, w = tokens.grids[0]
+        return repeat(signal_bfd[:, :f], "b f d -> b (f n) d", n=h * w)
+    slot = tokens.clip.clamp(min=0) * signal_bfd.shape[1] + tokens.frame
+    flat = rearrange(signal_bfd, "b f d -> (b f) d").index_select(0, slot.flatten())
+    return rearrange(flat, "(r l) d -> r l d", r=slot.shape[0])
+
+
+def modulate(x: Tensor, scale_bfd: Tensor, shift_bfd: Tensor, tokens: Tokens) -> Tensor:
+    """x · (1 + scale) + shift, with scale and shift per (clip, frame); broadcast where rows are regular."""
+    if tokens.regular:
+        f = tokens.grids[0][0]
+        x = rearrange(x, "b (f n) d -> b f n d", f=f)
+        scale, shift = rearrange(scale_bfd, "b f d -> b f 1 d"), rearrange(shift_bfd, "b f d -> b f 1 d")
+        return rearrange(torch.addcmul(x + shift, x, scale), "b f n d -> b (f n) d")
+    return x * (1 + per_token(scale_bfd, tokens)) + per_token(shift_bfd, tokens)
+
+
+def add_gated(x: Tensor, branch: Tensor, gate: Tensor | float, tokens: Tokens) -> Tensor:
+    """x + gate · branch; the gate is 1 or per (clip, frame) [B, F, D]."""
+    if not isinstance(gate, torch.Tensor):
+        return x + gate * branch if gate != 1 else x + branch
+    if tokens.regular:
+        f = tokens.grids[0][0]
+        x, branch = (rearrange(a, "b (f n) d -> b f n d", f=f) for a in (x, branch))
+        return rearrange(torch.addcmul(x, branch, rearrange(gate, "b f d -> b f 1 d")), "b f n d -> b (f n) d")
+    return x + per_token(gate, tokens) * branch
