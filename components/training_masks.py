@@ -1,0 +1,147 @@
+"""Families of training windows: which frames of an episode a network sees, and which of them are given. No torch.
+
+A family draws one window: ascending indices [F] and observed mask [F] with F = min(window, frames), at least one frame
+to be made. Letters: T frames of the episode, F of the window, s frames to be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import TYPE_CHECKING, Protocol
+
+from components.frame_choice import RECENT, checked_poses, nearest_in_pose, pose_features, spread
+from zoo.errors import BadValue, UnknownName, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Drawn = tuple[np.ndarray, np.ndarray]
+
+GROUPS = 8
+"""After so many groups `fdm` fills the window evenly: only windows about as long as the episode get there."""
+
+
+class Family(Protocol):
+    def __call__(self, frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn: ...
+
+
+def fdm(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """FDM's training distribution (Harvey et al. 2022, appendix): groups of evenly spaced frames.
+
+    Each group has s ~ U{1..F} frames, a log-uniform spacing in [1, T/s) and a uniform offset; the first is to be made,
+    later ones are given or made at even odds. Departs: FDM drops the group that would overfill the window and leaves
+    the window short; here that group is cut, so that every window holds exactly F frames.
+    """
+    import numpy as np
+
+    observed: dict[int, bool] = {}
+    for group in range(GROUPS):
+        count = int(rng.integers(1, size + 1))
+        odds, stretch, offset = rng.random(3)
+        spacing = (frames / (count - 0.999)) ** stretch if count > 1 else 1.0
+        start = offset * (frames - spacing * (count - 1))
+        given = group > 0 and odds < 0.5
+        for i in range(count):
+            observed.setdefault(min(int(start + i * spacing), frames - 1), given)
+            if len(observed) == size:
+                break
+        if len(observed) == size:
+            break
+    else:
+        rest = np.setdiff1d(np.arange(frames), np.fromiter(observed, int))
+        given = bool(rng.random() < 0.5)
+        observed.update(dict.fromkeys(rest[list(spread(0, len(rest), size - len(observed)))].tolist(), given))
+    indices = sorted(observed)
+    return np.array(indices), np.array([observed[i] for i in indices])
+
+
+def window(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row from a random start, the first 1 … F-1 of them given."""
+    import numpy as np
+
+    start = int(rng.integers(0, frames - size + 1))
+    given = int(rng.integers(1, size)) if size > 1 else 0
+    return np.arange(start, start + size), np.arange(size) < given
+
+
+def uniform(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames drawn from all, each given at even odds."""
+    import numpy as np
+
+    indices = np.sort(rng.choice(frames, size, replace=False))
+    observed = rng.random(size) < 0.5
+    if observed.all():
+        observed[rng.integers(size)] = False
+    return indices, observed
+
+
+def recent_spread(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """A block to be made, 1 … all given frames just before it, the others spread over or drawn from earlier ones."""
+    first, made = _block(frames, size, rng)
+    given = size - made
+    before = first - int(rng.integers(1, given + 1)) if given else first
+    distant = given - (first - before)
+    if rng.random() < 0.5:
+        earlier = list(spread(0, before, distant))
+    else:
+        earlier = sorted(rng.choice(before, distant, replace=False).tolist())
+    return _joined(earlier, before, first, made)
+
+
+def recent_nearest(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """A block to be made, the 3 frames before it, and the earlier frames nearest in pose, as pose_nearest chooses them.
+
+    A frame seen before stands among the given ones only where the camera has come back to a place.
+    """
+    features = pose_features(checked_poses(poses, frames, "the mask family recent_nearest"))
+    first, made = _block(frames, size, rng)
+    given = size - made
+    before = first - max(0, min(RECENT, given - 1))
+    earlier = nearest_in_pose(features, range(first, first + made), before, given - (first - before))
+    return _joined(earlier, before, first, made)
+
+
+def _block(frames: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """First frame and length of a block to be made: at most half the window, with room before it for the rest."""
+    made = int(rng.integers(1, max(1, size // 2) + 1))
+    return int(rng.integers(size - made, frames - made + 1)), made
+
+
+def _joined(earlier: list[int], before: int, first: int, made: int) -> Drawn:
+    import numpy as np
+
+    indices = np.array([*earlier, *range(before, first + made)])
+    return indices, indices < first
+
+
+FAMILIES: Mapping[str, Family] = {
+    "fdm": fdm,
+    "recent_spread": recent_spread,
+    "recent_nearest": recent_nearest,
+    "window": window,
+    "uniform": uniform,
+}
+
+
+def checked_families(masks: Mapping[str, float], poses: np.ndarray | None, frames: int) -> None:
+    """Raises UnknownName, BadValue (weights) or UnmetNeed (a family with a weight needs poses)."""
+    for name, weight in masks.items():
+        if name not in FAMILIES:
+            raise UnknownName(f"there is no mask family '{name}'.{nearest(name, list(FAMILIES))}")
+        if not weight >= 0 or weight == float("inf"):
+            raise BadValue(f"train.generator.masks.{name}={weight} is no weight. Give a number from 0 on.")
+    if not sum(masks.values()) > 0:
+        raise BadValue(f"train.generator.masks gives no family a weight. Give one, such as {{fdm: 1}}, of {[*FAMILIES]}.")
+    if masks.get("recent_nearest", 0) > 0 and poses is None:
+        checked_poses(poses, frames, "the mask family recent_nearest")
+
+
+def draw_family(masks: Mapping[str, float], rng: np.random.Generator) -> Family:
+    """One family, with odds in proportion to its weight."""
+    point = rng.random() * sum(masks.values())
+    for name, weight in masks.items():
+        point -= weight
+        if point < 0:
+            return FAMILIES[name]
+    return FAMILIES[next(name for name, weight in reversed(list(masks.items())) if weight > 0)]
