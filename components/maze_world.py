@@ -99,6 +99,11 @@ def _colour(rng: np.random.Generator, saturation: float, value: float) -> np.nda
     return np.array(hsv_to_rgb(rng.random(), saturation, value), np.float32) * 255
 
 
+def _colours(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """[F, 3] in [0, 1]."""
+    return np.array([hsv_to_rgb(*hsv) for hsv in zip(hue, saturation, value, strict=True)])
+
+
 def _patterns() -> np.ndarray:
     """bool [6, across, up]: stripes, bands, checks, diagonals, a frame, a diamond; nothing finer than two texels."""
     u, v = np.mgrid[:TEXELS_ACROSS, :TEXELS_UP]
@@ -119,10 +124,10 @@ def _atlas(faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     masks = _patterns()[rng.integers(6, size=len(faces))]
     first = rng.random(len(faces))
     second = (first + rng.uniform(0.2, 0.8, len(faces))) % 1.0
-    light = np.array([hsv_to_rgb(h, s, 1.0) for h, s in zip(first, rng.uniform(0.25, 0.9, len(faces)), strict=True)])
-    dark = np.array([hsv_to_rgb(h, 0.8, v) for h, v in zip(second, rng.uniform(0.2, 0.55, len(faces)), strict=True)])
+    light = _colours(first, rng.uniform(0.25, 0.65, len(faces)), rng.uniform(0.65, 0.9, len(faces)))
+    dark = _colours(second, rng.uniform(0.3, 0.7, len(faces)), rng.uniform(0.35, 0.6, len(faces)))
     # Faces across y are a little darker than faces across x, so that corners show.
-    sun = np.where(faces % 4 < 2, 255.0, 205.0)[:, None]
+    sun = np.where(faces % 4 < 2, 255.0, 215.0)[:, None]
     light, dark = (light * sun)[:, None, None], (dark * sun)[:, None, None]
     texture = np.where(masks[..., None], light, dark).astype(np.float32)
     levels = fog(np.arange(FOG_LEVELS, dtype=np.float32) * (FOG_REACH / (FOG_LEVELS - 1)))
