@@ -1,0 +1,102 @@
+"""The causal convolutional encoder and decoder between which every convolutional tokenizer puts its bottleneck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from components.causal_conv import CausalConv3d, CausalResBlock, CausalUpsample, FrameGroupNorm, Stream
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a convolutional autoencoder; encoder and decoder mirror each other."""
+
+    spatial_factor: int
+    temporal_factor: int
+    patch: int
+    """Pixels of a patch × patch square become channels before the first convolution (1: none)."""
+    width: int
+    multipliers: Sequence[int]
+    """Channels of level l are width · multipliers[l]; the last one repeats."""
+    depth: int
+    """Residual blocks in each level."""
+
+    @property
+    def strides(self) -> list[tuple[int, int]]:
+        """(time, space) stride of each step down: space first, time last, where frames are smallest."""
+        space = (self.spatial_factor // self.patch).bit_length() - 1
+        time = self.temporal_factor.bit_length() - 1
+        steps = max(space, time)
+        return [(2 if i >= steps - time else 1, 2 if i < space else 1) for i in range(steps)]
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level: one more than there are strides."""
+        return [
+            self.width * self.multipliers[min(level, len(self.multipliers) - 1)]
+            for level in range(len(self.strides) + 1)
+        ]
+
+    @property
+    def time_kernel(self) -> int:
+        """1 where every frame is on its own."""
+        return 1 if self.temporal_factor == 1 else 3
+
+
+class Encoder(nn.Module):
+    """Video [B, 3, T, H, W] to features [B, outputs, 1 + (T-1)/k, H/f, W/f]; feature j sees no frame after k·j."""
+
+    def __init__(self, shape: Shape, outputs: int) -> None:
+        super().__init__()
+        self.patch = shape.patch
+        kt, widths = shape.time_kernel, shape.widths
+        self.conv_in = CausalConv3d(3 * shape.patch**2, widths[0], time_kernel=kt)
+        layers: list[nn.Module] = []
+        for level, width in enumerate(widths):
+            layers += [CausalResBlock(width, width, time_kernel=kt) for _ in range(shape.depth)]
+            if level < len(shape.strides):
+                ts, ss = shape.strides[level]
+                layers.append(CausalConv3d(width, widths[level + 1], time_kernel=kt, time_stride=ts, stride=ss))
+        self.layers = nn.ModuleList(layers)
+        self.norm = FrameGroupNorm(8, widths[-1])
+        self.conv_out = CausalConv3d(widths[-1], outputs, time_kernel=1)
+
+    def forward(self, video_bcthw: Tensor) -> Tensor:
+        x = rearrange(video_bcthw, "b c t (h p) (w q) -> b (c p q) t h w", p=self.patch, q=self.patch)
+        x = self.conv_in(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.conv_out(F.silu(self.norm(x)))
+
+
+class Decoder(nn.Module):
+    """Latents [B, C, F, H/f, W/f] to video [B, 3, 1 + k·(F-1), H, W]; frames up to k·j see latents up to j only."""
+
+    def __init__(self, shape: Shape, inputs: int) -> None:
+        super().__init__()
+        self.patch = shape.patch
+        kt, widths = shape.time_kernel, shape.widths
+        self.conv_in = CausalConv3d(inputs, widths[-1], time_kernel=kt)
+        layers: list[nn.Module] = []
+        for level in reversed(range(len(widths))):
+            layers += [CausalResBlock(widths[level], widths[level], time_kernel=kt) for _ in range(shape.depth)]
+            if level > 0:
+                ts, ss = shape.strides[level - 1]
+                layers.append(
+                    CausalUpsample(widths[level], widths[level - 1], time_kernel=kt, time_stride=ts, stride=ss)
+                )
+        self.layers = nn.ModuleList(layers)
+        self.norm = FrameGroupNorm(8, widths[0])
+        self.conv_out = CausalConv3d(widths[0], 3 * shape.patch**2, time_kernel=kt)
+
+    def forward(self, z_bcfhw: Tensor, stream: Stream | None = None) -> Tensor:
+        x = self.conv_in(z_bcfhw, stream)
+        for layer in self.layers:
+            x = layer(x, stream)
+        x = self.conv_out(F.silu(self.norm(x)), stream)
+        return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=self.patch, q=self.patch)

@@ -1,0 +1,102 @@
+"""Convolutions over video that never look ahead: the pieces of causal tokenizers, whole or streamed chunk by chunk.
+
+A `Stream` is one pass over one video: every layer keeps in it the few input frames that its next chunk will look back
+at, so memory does not grow with length. Without a stream the whole video is given at once; both agree.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+Stream = dict[nn.Module, Tensor]
+"""What each layer remembers between the chunks of one video; start with an empty one."""
+
+
+class CausalConv3d(nn.Module):
+    """Convolution padded in the past only, (k-1, 0) in time (Yu et al. 2024, MAGVIT-v2); `same` padding in space.
+
+    The past of frame 0 is frame 0 repeated, so that a single image looks like a still video. With `time_kernel` 1 it
+    is a plain per-frame 2-D convolution.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, time_kernel: int, kernel: int = 3, time_stride: int = 1, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.past = time_kernel - 1
+        self.strides = (time_stride, stride, stride)
+        self.padding = kernel // 2
+        like = nn.Conv3d(inputs, outputs, (time_kernel, kernel, kernel))  # PyTorch's usual initialisation
+        self.weight, self.bias = like.weight, like.bias
+
+    def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
+        """[B, C, T, H, W] to [B, C', ceil(T / time_stride), H / stride, W / stride]."""
+        if self.past == 0 and self.strides[0] == 1:
+            return self._per_frame(x_bcthw)
+        x = torch.cat([self._history(x_bcthw, stream), x_bcthw], dim=2)
+        if stream is not None:
+            if self.strides[0] != 1:
+                raise ValueError("a convolution that strides in time cannot be streamed")
+            stream[self] = x[:, :, -self.past :].clone()  # a view would keep the whole chunk alive
+        return F.conv3d(x, self.weight, self.bias, self.strides, (0, self.padding, self.padding))
+
+    def _history(self, x_bcthw: Tensor, stream: Stream | None) -> Tensor:
+        if stream is not None and self in stream:
+            return stream[self]
+        return repeat(x_bcthw[:, :, 0], "b c h w -> b c p h w", p=self.past)
+
+    def _per_frame(self, x_bcthw: Tensor) -> Tensor:
+        frames = rearrange(x_bcthw, "b c t h w -> (b t) c h w")
+        weight = rearrange(self.weight, "o i 1 h w -> o i h w")
+        frames = F.conv2d(frames, weight, self.bias, self.strides[1:], self.padding)
+        return rearrange(frames, "(b t) c h w -> b c t h w", b=x_bcthw.shape[0])
+
+
+class FrameGroupNorm(nn.GroupNorm):
+    """Group normalisation of each frame by itself: statistics over time would let the past see the future."""
+
+    def forward(self, x_bcthw: Tensor) -> Tensor:
+        frames = super().forward(rearrange(x_bcthw, "b c t h w -> (b t) c h w"))
+        return rearrange(frames, "(b t) c h w -> b c t h w", b=x_bcthw.shape[0])
+
+
+class CausalResBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), per-frame norms; the second convolution starts at zero."""
+
+    def __init__(self, inputs: int, outputs: int, *, time_kernel: int, groups: int = 8) -> None:
+        super().__init__()
+        self.norm_in = FrameGroupNorm(groups, inputs)
+        self.conv_in = CausalConv3d(inputs, outputs, time_kernel=time_kernel)
+        self.norm_out = FrameGroupNorm(groups, outputs)
+        self.conv_out = CausalConv3d(outputs, outputs, time_kernel=time_kernel)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+        self.skip = CausalConv3d(inputs, outputs, time_kernel=1, kernel=1) if inputs != outputs else None
+
+    def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
+        h = self.conv_in(F.silu(self.norm_in(x_bcthw)), stream)
+        h = self.conv_out(F.silu(self.norm_out(h)), stream)
+        return h + (x_bcthw if self.skip is None else self.skip(x_bcthw))
+
+
+class CausalUpsample(nn.Module):
+    """Sub-pixel growth in space and time: a convolution makes the new pixels as channels, a shuffle lays them out.
+
+    Grown in time, F frames become 1 + s·(F - 1): the first frame stays one frame, for it stands for an image.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, time_kernel: int, time_stride: int, stride: int) -> None:
+        super().__init__()
+        self.time_stride, self.stride = time_stride, stride
+        self.conv = CausalConv3d(inputs, outputs * time_stride * stride * stride, time_kernel=time_kernel)
+
+    def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
+        first = stream is None or self not in stream
+        if stream is not None:
+            stream[self] = x_bcthw.new_ones(())  # the mark that the image frame is behind us
+        layout = "b (c pt ph pw) t h w -> b c (t pt) (h ph) (w pw)"
+        x = rearrange(self.conv(x_bcthw, stream), layout, pt=self.time_stride, ph=self.stride, pw=self.stride)
+        return x[:, :, self.time_stride - 1 :] if first else x
