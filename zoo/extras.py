@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Extra(NamedTuple):
+    """`module` is what is imported, `install` the command that brings it, `purpose` what it is for."""
+
     module: str
-    """What is imported."""
     install: str
     purpose: str
 

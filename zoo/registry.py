@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ BENCHMARK_AXES = ("metric", "feature", "control")
 _HOME = Path(zoo.__file__).resolve().parent.parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def folder(package: str) -> Path:
     """The folder of `components`, `benchmarks` or `recipes`, which must lie beside `zoo`.
 
@@ -51,7 +51,7 @@ def folder(package: str) -> Path:
     return wanted
 
 
-@lru_cache(maxsize=None)
+@cache
 def axes(package: str | None = None) -> tuple[str, ...]:
     """The axes of ablation, sorted: every folder of components/, then those of benchmarks/; or of one of the two."""
     listed = tuple(m.name for m in pkgutil.iter_modules([str(folder("components"))]) if m.ispkg)
@@ -64,7 +64,7 @@ def _package(axis: str) -> str:
     return "benchmarks" if axis in BENCHMARK_AXES else "components"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plugins() -> Mapping[tuple[str, str], EntryPoint]:
     """Entry points by (axis, name)."""
     found: dict[tuple[str, str], EntryPoint] = {}
@@ -87,7 +87,7 @@ def _owner(point: EntryPoint) -> str:
     return f"the package '{point.dist.name}'" if point.dist is not None else point.value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _alternatives(axis: str) -> Mapping[str, EntryPoint | None]:
     """Name → entry point, or None for a file of ours."""
     files = pkgutil.iter_modules([str(folder(_package(axis)) / axis)])
@@ -149,7 +149,7 @@ def check_options(axis: str, name: str, options: Mapping[str, Any]) -> None:
             raise UnknownName(f"{axis} '{name}' has no option '{option}'.{nearest(str(option), known)}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(axis: str, name: str) -> Any:
     """The class of an alternative; imports its file and nothing else of its axis.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from zoo.component import Card
 from zoo.errors import UserError
 
 
-@lru_cache(maxsize=None)
+@cache
 def locate(module: str) -> Path | None:
     """The source file of a dotted module, found without running it or its parent packages; None if there is none."""
     head, *rest = module.split(".")
@@ -32,7 +32,7 @@ def locate(module: str) -> Path | None:
     return Path(spec.origin)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -83,10 +83,11 @@ def _fields(path: Path, config: ast.ClassDef) -> list[str] | None:
         if inherited is None:
             return None
         names += inherited
-    for statement in config.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            if "ClassVar" not in ast.unparse(statement.annotation) and not statement.target.id.startswith("_"):
-                names.append(statement.target.id)
+    fields = [node for node in config.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
+    for field in fields:
+        name = ast.unparse(field.target)
+        if "ClassVar" not in ast.unparse(field.annotation) and not name.startswith("_"):
+            names.append(name)
     return list(dict.fromkeys(names))
 
 

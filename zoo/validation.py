@@ -49,7 +49,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> User
     place = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         owner = ".".join([*([prefix] if prefix else []), *place[:-1]])
-        known = [name for name in _model_at(model, place[:-1]).model_fields]
+        known = list(_model_at(model, place[:-1]).model_fields)
         return UnknownName(f"{owner or 'the recipe'} has no option '{place[-1]}'.{nearest(place[-1], known)}")
     alternatives = _alternatives(problems, problem)
     key = ".".join([*([prefix] if prefix else []), *(part for part in place if part not in alternatives["tags"])])

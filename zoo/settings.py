@@ -1,0 +1,118 @@
+"""The recipe's settings outside the parts: training, sampling, trainer. Each key has a default, a range, a word.
+
+What is shared between parts (window, mask mix, dropouts) is written here and never derived from a sampling choice, so
+that points of a sweep that differ in sampling alone share one trained generator.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from zoo.errors import nearest
+
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TokenizerTraining(Settings):
+    """Stage 1."""
+
+    steps: int = Field(1000, ge=0, description="optimiser steps; 0 leaves the tokenizer untrained")
+    batch: Positive = Field(16, description="clips per step and process")
+    lr: Rate = Field(1e-3, description="peak learning rate, after the warm-up")
+    frames: Positive = Field(1, description="latent frames per training clip")
+    seed: Seed = Field(0, description="initial weights and batches")
+    warmup: int = Field(50, ge=0, description="steps of linear warm-up before the cosine decay")
+    weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
+    ema: Fraction = Field(0.99, description="decay of the averaged weights; 0 turns averaging off")
+    grad_clip: Weight = Field(1.0, description="gradients are clipped to this norm; 0 turns clipping off")
+
+
+class GeneratorTraining(Settings):
+    """Stage 2, on latents; frames are latent frames."""
+
+    steps: int = Field(1000, ge=0, description="optimiser steps")
+    batch: Positive = Field(16, description="windows per step and process")
+    lr: Rate = Field(1e-3, description="peak learning rate, after the warm-up")
+    window: Positive = Field(16, description="latent frames per training window, observed ones included")
+    masks: dict[str, Weight] = Field(
+        {"fdm": 1.0}, description="mask distribution → weight; the task says which distributions it knows"
+    )
+    text_dropout: Probability = Field(0.0, description="share of windows trained without their prompt")
+    camera_dropout: Probability = Field(0.0, description="share of windows trained without actions and poses")
+    actions: bool = Field(True, description="whether the actions of the data set are given to the network")
+    seed: Seed | None = Field(None, description="initial weights and batches; null takes the recipe's seed")
+    warmup: int = Field(40, ge=0, description="steps of linear warm-up before the cosine decay")
+    weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
+    ema: Fraction = Field(0.995, description="decay of the averaged weights; 0 turns averaging off")
+    grad_clip: Weight = Field(1.0, description="gradients are clipped to this norm; 0 turns clipping off")
+
+
+class TrainSettings(Settings):
+    """The training stages."""
+
+    tokenizer: TokenizerTraining = TokenizerTraining()
+    generator: GeneratorTraining = GeneratorTraining()
+    init_from: str | None = Field(None, description="a run whose weights the stages start from, to fine-tune")
+
+
+class SampleSettings(Settings):
+    """Rollout; frames are latent frames. These keys influence no training stage."""
+
+    window: Positive = Field(16, description="most latent frames in one network call; at most train.generator.window")
+    step: Positive = Field(8, description="most latent frames made by one plan step")
+    batch: Positive = Field(8, description="videos sampled at once; changes results only within tolerance")
+    seed: Seed = Field(0, description="keys the sampling noise together with episode and frame")
+    stabilisation: Fraction = Field(
+        0.0, description="noise level at which observed frames are shown; 0 shows them clean"
+    )
+    cache: bool = Field(True, description="keep keys and values of observed frames over the denoising steps")
+
+
+PRECISIONS = (
+    "auto",
+    "32-true",
+    "bf16-mixed",
+    "16-mixed",
+    "bf16-true",
+    "16-true",
+    "64-true",
+    "32",
+    "64",
+    "16",
+    "bf16",
+    "transformer-engine",
+    "transformer-engine-float16",
+)
+
+
+class TrainerSettings(Settings):
+    """Passed through to the Lightning Trainer."""
+
+    accelerator: str = Field("auto", description="auto, cpu, gpu, …")
+    devices: Literal["auto"] | Annotated[int, Field(ge=-1)] | list[int] = Field(
+        "auto", description="how many, a list of indices, or -1 for all"
+    )
+    strategy: str = Field("auto", description="auto, ddp, fsdp, …")
+    precision: str = Field("auto", description="bf16-mixed, 32-true, …; auto is bf16-mixed where that is fast")
+    log_every: Positive = Field(50, description="steps between log lines")
+    checkpoint_every: Positive = Field(500, description="steps between checkpoints")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _known_precision(cls, value: Any) -> str:
+        if str(value) not in PRECISIONS:
+            raise ValueError(f"no precision is called '{value}'.{nearest(str(value), PRECISIONS)}")
+        return str(value)
