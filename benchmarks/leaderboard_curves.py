@@ -1,0 +1,147 @@
+"""Curves over time as inline SVG: one chart per metric, one line per row, its interval as a band. No JavaScript needed.
+
+The page's script adds the read-out under the pointer from ``Chart.data``; without it the picture is complete.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.leaderboard import Board, Row, clean
+from benchmarks.record import Curve
+
+WIDTH, HEIGHT = 600, 270
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 30
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row's curve as SVG path data."""
+
+    style: str
+    row: str
+    path: str
+    band: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One metric over time."""
+
+    title: str
+    lines: list[Line]
+    x_ticks: list[tuple[float, str]]
+    """Pixel and label."""
+    y_ticks: list[tuple[float, str]]
+    data: dict[str, Any]
+    """What the read-out shows: times, and per row its values."""
+
+
+def styles(rows: Sequence[Row]) -> dict[int, str]:
+    """``id(row)`` → CSS class of its colour: s0…s7 for models in their order, then again dashed; k0…k3 for controls."""
+    models = [row for row in rows if row.is_model]
+    controls = [row for row in rows if not row.is_model]
+    found = {id(row): f"s{i % 8}" + (" again" if i >= 8 else "") for i, row in enumerate(models)}
+    return found | {id(row): f"k{i % 4}" for i, row in enumerate(controls)}
+
+
+def charts(board: Board, ids: dict[int, str]) -> list[Chart]:
+    """One chart for every curve name, in the order in which the rows name them. ``ids``: ``id(row)`` → HTML id."""
+    names: dict[str, None] = {}
+    for row in board.rows:
+        names.update(dict.fromkeys(row.record.curves))
+    return [
+        chart
+        for name in names
+        if (chart := _chart(name, [r for r in board.rows if name in r.record.curves], ids, board))
+    ]
+
+
+def _chart(name: str, rows: list[Row], ids: dict[int, str], board: Board) -> Chart | None:
+    curves = [row.record.curves[name] for row in rows]
+    times = [t for curve in curves for t in curve.t]
+    values = [v for curve in curves for series in (curve.mean, curve.lo or [], curve.hi or []) for v in series]
+    known = [v for v in values if v is not None]
+    if not times or not known:
+        return None
+    x_low, x_high = min(times), max(times)
+    y_ticks = ticks(min(known), max(known), 5)
+    y_low, y_high = min(y_ticks[0], min(known)), max(y_ticks[-1], max(known))
+    x = _scale(x_low, x_high, LEFT, WIDTH - RIGHT)
+    y = _scale(y_low, y_high, HEIGHT - BOTTOM, TOP)
+    style = styles(board.rows)
+    unit = f" [{clean(curves[0].unit)}]" if curves[0].unit else ""
+    return Chart(
+        title=clean(name) + unit,
+        lines=[_line(curve, style[id(row)], ids[id(row)], x, y) for row, curve in zip(rows, curves, strict=True)],
+        x_ticks=[(x(t), _short(t)) for t in ticks(x_low, x_high, 6) if x_low <= t <= x_high],
+        y_ticks=[(y(v), _short(v)) for v in y_ticks],
+        data={
+            "left": LEFT, "right": WIDTH - RIGHT, "low": x_low, "high": x_high,
+            "rows": [_data(row, curve, ids[id(row)]) for row, curve in zip(rows, curves, strict=True)],
+        },
+    )  # fmt: skip
+
+
+def _data(row: Row, curve: Curve, identifier: str) -> dict[str, Any]:
+    def short(series: Iterable[float | None] | None) -> list[float | None]:
+        return [None if v is None else float(f"{v:.4g}") for v in series or []]
+
+    return {"id": identifier, "t": curve.t, "mean": short(curve.mean), "lo": short(curve.lo), "hi": short(curve.hi)}
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    span = (high - low) or 1.0
+    return lambda value: round(start + (value - low) / span * (end - start), 1)
+
+
+def _line(curve: Curve, style: str, row: str, x: Callable[[float], float], y: Callable[[float], float]) -> Line:
+    band = ""
+    if curve.lo and curve.hi:
+        for run in runs([low if high is not None else None for low, high in zip(curve.lo, curve.hi, strict=True)]):
+            upper = [(x(curve.t[i]), y(_known(curve.hi[i]))) for i in run]
+            lower = [(x(curve.t[i]), y(_known(curve.lo[i]))) for i in reversed(run)]
+            band += _path(upper + lower) + "Z"
+    path = "".join(_path([(x(curve.t[i]), y(_known(curve.mean[i]))) for i in run]) for run in runs(curve.mean))
+    return Line(style, row, path, band)
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """A lone point becomes a short dash, which can be seen."""
+    if len(points) == 1:
+        ((px, py),) = points
+        points = [(px - 3, py), (px + 3, py)]
+    return "M" + "L".join(f"{px:g},{py:g}" for px, py in points)
+
+
+def runs(values: Sequence[float | None]) -> list[list[int]]:
+    """Indices of the stretches without a gap: where nothing was measured no line is drawn."""
+    found: list[list[int]] = [[]]
+    for i, value in enumerate(values):
+        if value is not None:
+            found[-1].append(i)
+        elif found[-1]:
+            found.append([])
+    return [run for run in found if run]
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) that cover [low, high], about ``count`` of them."""
+    if not high > low:
+        low, high = low - abs(low) * 0.1 - 1e-9, high + abs(high) * 0.1 + 1e-9
+    raw = (high - low) / count
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

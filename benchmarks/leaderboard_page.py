@@ -1,0 +1,140 @@
+"""Boards as one self-contained HTML page: nothing is fetched, every string is escaped, only our own script may run.
+
+The script is allowed by its hash in the page's content security policy, so a string that slipped through the escaping
+would still be inert.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from benchmarks.leaderboard import Board, Cell, Collection, Column, Row, clean
+from benchmarks.leaderboard_curves import Chart, charts, styles
+from benchmarks.leaderboard_media import Gallery, Media, galleries
+from benchmarks.leaderboard_text import LEGEND, cost_columns
+from benchmarks.record import identity
+
+
+@dataclass(frozen=True)
+class Section:
+    """One board, ready to be drawn."""
+
+    board: Board
+    ids: dict[int, str]
+    styles: dict[int, str]
+    charts: list[Chart]
+    galleries: list[Gallery]
+    facts: dict[int, list[tuple[str, dict[str, str]]]]
+
+
+def render(boards: Sequence[Board], collection: Collection, bibtex: Mapping[str, str] | None = None) -> str:
+    """The page. ``bibtex`` maps citation keys to entries; a key without an entry is shown by itself.
+
+    The same records give the same bytes: the page holds no time of its own.
+    """
+    media = Media()
+    sections = [_section(board, number, media) for number, board in enumerate(boards)]
+    script, style = (files("benchmarks").joinpath(f"leaderboard.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(files("benchmarks").joinpath("leaderboard.html.j2").read_text("utf-8"))
+    return template.render(
+        sections=sections,
+        broken={clean(name): clean(reason) for name, reason in collection.broken.items()},
+        omitted=media.omitted,
+        records=len(collection.entries),
+        newest=max((e.record.created for e in collection.entries), default=None),
+        bibtex=bibtex or {},
+        legend=LEGEND,
+        policy=policy,
+        script=Markup(script),
+        style=Markup(style),
+        costs=cost_columns,
+        whisker=whisker,
+        recipe=recipe_text,
+        address=id,
+    )
+
+
+def _section(board: Board, number: int, media: Media) -> Section:
+    ids = {id(row): f"b{number}r{identity(row.record)}" for row in board.rows}
+    facts = {id(row): provenance(row) for row in board.rows}
+    return Section(board, ids, styles(board.rows), charts(board, ids), galleries(board, ids, media), facts)
+
+
+def whisker(rows: Sequence[Row], column: Column, cell: Cell) -> dict[str, float] | None:
+    """Where a figure and its interval lie among the column's, in per cent; None where there is nothing to compare."""
+    ends = [end for row in rows if column in row.cells for end in _ends(row.cells[column])]
+    if cell.part.value is None or len(ends) < 2 or not max(ends) > min(ends):
+        return None
+    low, span = min(ends), max(ends) - min(ends)
+    own = sorted(_ends(cell))
+    place = [100 * (end - low) / span for end in (own[0], cell.part.value, own[-1])]
+    return dict(zip(("low", "value", "high"), (round(p, 1) for p in place), strict=True))
+
+
+def _ends(cell: Cell) -> list[float]:
+    return [] if cell.part.value is None else [cell.part.value, *(cell.part.interval or ())]
+
+
+def recipe_text(row: Row) -> str:
+    """The resolved recipe as YAML."""
+    return yaml.safe_dump(row.record.recipe, sort_keys=False, allow_unicode=True) if row.record.recipe else ""
+
+
+def provenance(row: Row) -> list[tuple[str, dict[str, str]]]:
+    """Everything a row rests on, in titled groups of name → text; empty groups and values are left out."""
+    record, env, cost = row.record, row.record.environment, row.record.cost
+    run = {
+        "name": record.name, "recipe hash": record.recipe_hash, "created": record.created.isoformat(" ", "seconds"),
+        "earlier runs of it": row.older or "", "record": row.entry.path.name, "group": record.group,
+        "stages reused although changed": ", ".join(record.stale),
+    }  # fmt: skip
+    data = {
+        "data set": record.dataset.name, "fingerprint": record.dataset.fingerprint, "reader": record.reader,
+        **_flat(record.dataset.options), **_flat(record.dataset.report),
+    }  # fmt: skip
+    spent = {
+        **{f"{part} parameters": f"{count:,}" for part, count in cost.parameters.items()},
+        **{f"{part} FLOPs": f"{count:.3g}" for part, count in cost.flops.items()},
+        **{f"{stage}, trained in": f"{seconds:.1f} s" for stage, seconds in cost.trained_seconds.items()},
+        **{f"{stage}, this run": f"{seconds:.1f} s" for stage, seconds in cost.wall_seconds.items()},
+        "network calls per frame": _number(cost.network_calls_per_frame),
+        "seconds per frame": _number(cost.seconds_per_frame),
+        "peak memory": f"{cost.peak_memory_bytes / 2**20:,.0f} MiB" if cost.peak_memory_bytes else "",
+    }
+    made = {"git commit": env.git_commit, "uncommitted changes": env.git_dirty, "python": env.python}
+    groups: list[tuple[str, Mapping[str, Any]]] = [
+        ("Run", run), ("Parts", record.components), ("Stages", record.stages), ("Data", data), ("Seeds", record.seeds),
+        ("Cost", spent), ("Made with", {**made, **env.packages}), ("Hardware", env.hardware),
+        ("Versions", record.versions),
+    ]  # fmt: skip
+    shown = [(t, {clean(str(k)): clean(str(v)) for k, v in g.items() if v not in ("", None)}) for t, g in groups]
+    return [(title, group) for title, group in shown if group]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4g}"

@@ -1,0 +1,114 @@
+"""``python -m zoo leaderboard [results=DIR] [suite=NAME] [format=table|markdown|csv|html] [out=PATH] [committed=true]``
+
+Shows the records of ./runs/records (or of results=DIR) as a table; Markdown and CSV go to the screen or to out=PATH,
+HTML to out=PATH (leaderboard.html by default): one file with curves, videos and the provenance of every row. With
+committed=true the records that come with the project are shown too. Nothing is computed and no record is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from zoo.errors import BadValue, UnknownName, UserError, nearest
+
+KEYS = ("results", "suite", "format", "out", "committed")
+FORMATS = ("table", "markdown", "csv", "html")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(__doc__)
+        return 0
+    options = _options(arguments)
+    from benchmarks.leaderboard import boards, collect
+
+    folders = _folders(options)
+    collection = collect(folders)
+    if not collection.entries and not collection.broken:
+        places = ", ".join(map(str, folders))
+        raise UserError(f"no records in {places}; make some with: python -m zoo.run recipe=quickstart")
+    found = boards(collection.entries, options.get("suite"))
+    style = options.get("format", "table")
+    if style == "table":
+        _print_tables(found, collection.broken)
+        return 0
+    from benchmarks import leaderboard_page, leaderboard_text
+
+    if style == "html":
+        text = leaderboard_page.render(found, collection, _bibtex())
+    else:
+        text = leaderboard_text.as_csv(found) if style == "csv" else leaderboard_text.markdown(found, collection.broken)
+    out = options.get("out", "leaderboard.html" if style == "html" else "")
+    if out:
+        _write(Path(out), text)
+    else:
+        sys.stdout.write(text)
+    _name_broken(collection.broken, style)
+    return 0
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or key not in KEYS:
+            raise UnknownName(f"leaderboard has no option {key!r}." + nearest(key, KEYS))
+        options[key] = value
+    if options.get("format", "table") not in FORMATS:
+        raise BadValue(f"format={options['format']} is not known." + nearest(options["format"], FORMATS))
+    if options.get("committed", "false") not in ("true", "false"):
+        raise BadValue(f"committed={options['committed']} must be true or false.")
+    if options.get("format", "table") == "table" and "out" in options:
+        raise BadValue("out=PATH needs a format: add format=markdown, format=csv or format=html.")
+    return options
+
+
+def _folders(options: Mapping[str, str]) -> list[Path]:
+    """Where to look: results=DIR, or the run folder's records; and the committed ones when asked for."""
+    if "results" in options and not Path(options["results"]).is_dir():
+        raise UserError(f"results={options['results']} is no folder; give one that holds records (*.json).")
+    default = Path(os.environ.get("ZOO_RUNS", "runs")) / "records"
+    folders = [Path(options["results"])] if "results" in options else [default] if default.is_dir() else []
+    if options.get("committed") == "true" or not folders:
+        import benchmarks
+
+        folders.append(Path(benchmarks.__file__).parent / "results")
+    return folders
+
+
+def _print_tables(found: list, broken: Mapping[str, str]) -> None:
+    from rich.console import Console
+
+    from benchmarks.leaderboard_text import tables
+
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    for table in tables(found, broken, console.width):
+        console.print(table)
+
+
+def _bibtex() -> dict[str, str]:
+    """The BibTeX of every key, for the papers a row rests on."""
+    return {}
+
+
+def _write(out: Path, text: str) -> None:
+    """Whole or not at all, so that two builds at once leave one good page."""
+    from zoo.store import atomic_file
+
+    if out.is_dir():
+        raise BadValue(f"out={out} is a folder; give the path of a file.")
+    with atomic_file(out) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    print(f"wrote {out} ({len(text.encode()) / 2**20:.1f} MiB)")
+
+
+def _name_broken(broken: Mapping[str, str], style: str) -> None:
+    """CSV has no place for remarks, and nobody reads the end of a page: say it on the error channel as well."""
+    from benchmarks.leaderboard import clean
+
+    for name, reason in broken.items():
+        print(clean(f"not a record, left out of the {style}: {name}: {reason}"), file=sys.stderr)
