@@ -21,7 +21,7 @@ HEADING_WEIGHT = 2.0
 """Squared cells that a turn by 90 degrees counts for; a turn by 60 degrees is then as far as one cell."""
 
 OLDER_FIRST = 1e-9
-"""Squared cells per frame index: of equally near frames the oldest is taken, since that is the likeliest to be given."""
+"""Squared cells per frame index: of equally near frames the oldest is taken: the likeliest to be given."""
 
 
 def places_to_look(*, frames: int, observed: int, window: int, step: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ to be made. Letters: T frames of the episode, F of the window, s frames to be ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
 from typing import TYPE_CHECKING, Protocol
 
 from components.frame_choice import RECENT, checked_poses, nearest_in_pose, pose_features, spread
@@ -23,6 +22,8 @@ GROUPS = 8
 
 
 class Family(Protocol):
+    """One way to draw a window of `size` frames from an episode of `frames`."""
+
     def __call__(self, frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn: ...
 
 
@@ -132,7 +133,7 @@ def checked_families(masks: Mapping[str, float], poses: np.ndarray | None, frame
         if not weight >= 0 or weight == float("inf"):
             raise BadValue(f"train.generator.masks.{name}={weight} is no weight. Give a number from 0 on.")
     if not sum(masks.values()) > 0:
-        raise BadValue(f"train.generator.masks gives no family a weight. Give one, such as {{fdm: 1}}, of {[*FAMILIES]}.")
+        raise BadValue(f"train.generator.masks gives no family a weight. Give one of {', '.join(FAMILIES)}.")
     if masks.get("recent_nearest", 0) > 0 and poses is None:
         checked_poses(poses, frames, "the mask family recent_nearest")
 

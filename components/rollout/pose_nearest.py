@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     needs={"poses"},
 )
 class PoseNearest:
-    """Retrieval as in WorldMem (Xiao et al. 2025), here by d = |Δxyz|² + weight · (1 − cos Δyaw), Y = the next s frames.
+    """Retrieval as in WorldMem (Xiao et al. 2025), by d = |Δxyz|² + weight · (1 − cos Δyaw), Y = the next s.
 
     Departs: a plain distance of poses in place of overlapping fields of view; the frames to be made take turns, each
     one's nearest finished frame before anyone's second nearest.

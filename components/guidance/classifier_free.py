@@ -1,0 +1,54 @@
+"""Away from what the network would make without the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from zoo.component import Config, component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@component(cite="ho2022cfg", note="extrapolates from the estimate without text and/or camera; two network calls a step")
+class ClassifierFree:
+    """Classifier-free guidance (Ho & Salimans 2022): ẑ = ẑ_without + scale · (ẑ_with − ẑ_without).
+
+    Departs: clean estimates are combined in place of noises, which is the same, as they are linear in them; and
+    `rescale` pulls each frame's deviation back to that of ẑ_with, against overexposure at large scales.
+    """
+
+    class Config(Config):
+        scale: float = Field(2.0, ge=0.0, description="1 is no guidance, 0 drops the condition")
+        drop: Literal["text", "camera", "both"] = Field("text", description="what the second branch lacks")
+        rescale: float = Field(0.0, ge=0.0, le=1.0, description="share of the deviation's way back to ẑ_with's")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def branches(self) -> tuple[Mapping[str, bool], ...]:
+        """With everything; without what `drop` names."""
+        drop = self.config.drop
+        return {"text": True, "camera": True}, {"text": drop == "camera", "camera": drop == "text"}
+
+    @property
+    def dropouts(self) -> frozenset[str]:
+        """The keys of train.generator that must be above 0, or the second branch was never trained."""
+        drop = self.config.drop
+        return frozenset(
+            key for key, of in (("text_dropout", "text"), ("camera_dropout", "camera")) if drop in (of, "both")
+        )
+
+    def combine(self, cleans: Sequence[Tensor]) -> Tensor:
+        """Two estimates [B, C, F, H, W], in the order of `branches`, to one."""
+        conditional, without = cleans
+        guided = without + self.config.scale * (conditional - without)
+        if self.config.rescale > 0:
+            frame = (1, 3, 4)
+            wanted = conditional.std(frame, keepdim=True) / guided.std(frame, keepdim=True).clamp(min=1e-8)
+            guided = guided * (1 + self.config.rescale * (wanted - 1))
+        return guided
