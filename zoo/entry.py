@@ -18,7 +18,9 @@ def guarded(function: Callable[[list[str]], int | None], arguments: Sequence[str
     go on. A reader that went away (``| head``) is no error. Everything else is a bug of ours and keeps its traceback.
     """
     try:
-        return function(list(arguments)) or 0
+        code = function(list(arguments)) or 0
+        sys.stdout.flush()  # here, where a closed pipe is still caught
+        return code
     except UserError as error:
         print(f"zoo: {_one_line(str(error))}", file=sys.stderr)
         return error.exit_code

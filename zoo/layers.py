@@ -59,14 +59,12 @@ def part_names(axis: str) -> list[str]:
 
 
 def check_part(axis: str, name: Any) -> None:
-    """Raise unless `name` is an alternative of `axis` (a suite may also be the path of a YAML file)."""
+    """Raise unless `name` is an alternative of `axis`."""
+    known = part_names(axis)
     if not isinstance(name, str):
-        raise BadValue(f"{axis}: {name!r:.60} is not a name.{nearest(str(name), part_names(axis))}")
-    if axis == "suite" and name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
-            raise UnknownName(f"there is no suite file {name}.")
-    elif name not in part_names(axis):
-        raise UnknownName(f"no {axis} is named '{name}'.{nearest(name, part_names(axis))}")
+        raise BadValue(f"{axis}: {name!r:.60} is not a name.{nearest(str(name), known)}")
+    if name not in known:
+        raise UnknownName(f"no {axis} is named '{name}'.{nearest(name, known)}")
 
 
 def check_key(path: KeyPath) -> None:

@@ -99,6 +99,8 @@ def _checked(tree: dict[str, Any], point: dict[str, Any]) -> Recipe:
         if axis != "suite":
             registry.check_options(axis, name, {key: None for key in tree[axis] if key != "name"})
         _check_finite(tree[axis], axis)
+    if len(tree["suite"]) > 1:
+        _check_suite(tree["suite"])
     sections = {key: validated(model, tree[key], key) for key, model in layers.SECTIONS.items()}
     top = {"seed": tree["seed"], "name": tree["name"], "description": tree["description"]}
     parts = {axis: _part(tree[axis]) for axis in layers.part_axes()}
@@ -107,6 +109,13 @@ def _checked(tree: dict[str, Any], point: dict[str, Any]) -> Recipe:
         generator = recipe.train.generator.model_copy(update={"seed": recipe.seed})
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"generator": generator})})
     return recipe
+
+
+def _check_suite(suite: Mapping[str, Any]) -> None:
+    """A suite knows its own options. Imported only where a recipe overrides them, and free of torch."""
+    from benchmarks.suite import load
+
+    load(suite)
 
 
 def _part(options: Mapping[str, Any]) -> Part:
@@ -247,6 +256,7 @@ def validate(recipe: Recipe) -> Recipe:
     Raises:
         BadValue: a wrong type or range. UnmetNeed: a package that a chosen part imports is not installed.
     """
+    _check_suite({"name": recipe.suite.name, **recipe.suite.options})
     parts = {
         axis: Part(name=part.name, options=registry.config(axis, part.name, part.options).model_dump(mode="json"))
         for axis, part in recipe.parts.items()

@@ -113,6 +113,11 @@ def names(axis: str) -> list[str]:
     return list(_alternatives(axis))
 
 
+def plugin_names(axis: str) -> list[str]:
+    """The alternatives of an axis that installed packages add through entry points."""
+    return [name for name, point in _alternatives(axis).items() if point is not None]
+
+
 def _point(axis: str, name: str) -> EntryPoint | None:
     known = _alternatives(axis)
     if name not in known:

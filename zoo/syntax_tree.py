@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from functools import cache
 from pathlib import Path
 
 from zoo.component import Card
 from zoo.errors import UserError
+
+_DECORATED = re.compile(r"^(@component\(.*?)^class (\w+)", re.MULTILINE | re.DOTALL)
 
 
 @cache
@@ -55,9 +58,22 @@ def component_class(path: Path, class_name: str | None = None) -> ast.ClassDef:
     return found[0]
 
 
+def _card_class(path: Path, class_name: str | None) -> ast.ClassDef:
+    """As component_class, but parses the decorator alone where it is plain to see: ``list`` reads every file."""
+    try:
+        found = _DECORATED.findall(path.read_text(encoding="utf-8"))
+        if len(found) == 1 and not found[0][1].startswith("_") and class_name in (None, found[0][1]):
+            (node,) = ast.parse(f"{found[0][0]}class {found[0][1]}: pass").body
+            if isinstance(node, ast.ClassDef) and _decorator(node) is not None:
+                return node
+    except (OSError, SyntaxError, ValueError):
+        pass  # the whole file is parsed below, which says what is wrong
+    return component_class(path, class_name)
+
+
 def read_card(path: Path, class_name: str | None = None) -> Card:
     """The card in the ``@component`` call; its arguments must be literals."""
-    call = _decorator(component_class(path, class_name))
+    call = _decorator(_card_class(path, class_name))
     assert call is not None
     try:
         values = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
