@@ -194,7 +194,9 @@ def _draw_posts(
     shade = ((0.5 + 0.5 * columns.post_light[part][frame, column]) * fog(distance))[:, None]
     z = eye[frame, None] + distance[:, None] * slopes[None, :]
     tall = world.posts[index, 2][:, None]
-    colour = np.where(z > tall - 0.15, pack(255 * shade.repeat(3, 1))[:, None], pack(world.post_colours[index] * shade)[:, None])
+    colour = np.where(
+        z > tall - 0.15, pack(255 * shade.repeat(3, 1))[:, None], pack(world.post_colours[index] * shade)[:, None]
+    )
     pixels[frame, :, column] = np.where((z >= 0) & (z < tall), colour, pixels[frame, :, column])
 
 

@@ -123,7 +123,9 @@ class Maze:
         return raycast.depth(self._world(self.world_seed(split, index)), poses, size=self.config.size)
 
     def _build(self, world_seed: int) -> MazeWorld:
-        return build_world((self.config.seed, world_seed, 0), blocks=self.config.blocks, landmarks=self.config.landmarks)
+        return build_world(
+            (self.config.seed, world_seed, 0), blocks=self.config.blocks, landmarks=self.config.landmarks
+        )
 
     def _tour(self, split: Split, index: int) -> tuple[TourKind, int, bool, np.ndarray]:
         config, number = self.config, self.world_seed(split, index)
