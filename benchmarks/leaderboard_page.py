@@ -47,8 +47,9 @@ def render(boards: Sequence[Board], collection: Collection, bibtex: Mapping[str,
     script, style = (files("benchmarks").joinpath(f"leaderboard.{kind}").read_text("utf-8") for kind in ("js", "css"))
     policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
-        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_printable,
+    )  # fmt: skip
     template = environment.from_string(files("benchmarks").joinpath("leaderboard.html.j2").read_text("utf-8"))
     return template.render(
         sections=sections,
@@ -66,6 +67,13 @@ def render(boards: Sequence[Board], collection: Collection, bibtex: Mapping[str,
         recipe=recipe_text,
         address=id,
     )
+
+
+def _printable(value: Any) -> Any:
+    """What stands between {{ and }}: control characters other than line ends are shown as �; our own markup passes."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(clean(line) for line in value.replace("\t", "  ").splitlines())
 
 
 def _section(board: Board, number: int, media: Media) -> Section:

@@ -35,7 +35,7 @@ def psnr(value: float, *, key: str = "psnr v1; videos=8", half: float = 0.3, n: 
     return Metric(value=value, n=n, interval=interval, higher_is_better=True, key=key, unit="dB", parts=parts)
 
 
-def make(name: str, value: float, **changes) -> Record:
+def make(name: str, value: float, /, **changes) -> Record:
     """A record like the harness writes; `changes` replace whole fields."""
     rng = np.random.default_rng(len(name))
     t = np.arange(0, 450, 3)

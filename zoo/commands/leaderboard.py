@@ -1,4 +1,4 @@
-"""``python -m zoo leaderboard [results=DIR] [suite=NAME] [format=table|markdown|csv|html] [out=PATH] [committed=true]``
+"""``zoo leaderboard [results=DIR] [suite=NAME] [format=table|markdown|csv|html] [out=PATH] [committed=true]``
 
 Shows the records of ./runs/records (or of results=DIR) as a table; Markdown and CSV go to the screen or to out=PATH,
 HTML to out=PATH (leaderboard.html by default): one file with curves, videos and the provenance of every row. With
@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.errors import BadValue, UnknownName, UserError, nearest
+from zoo.errors import BadValue, UserError, nearest
+from zoo.overrides import keywords, split
 
 KEYS = ("results", "suite", "format", "out", "committed")
 FORMATS = ("table", "markdown", "csv", "html")
@@ -20,9 +21,6 @@ FORMATS = ("table", "markdown", "csv", "html")
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(__doc__)
-        return 0
     options = _options(arguments)
     from benchmarks.leaderboard import boards, collect
 
@@ -37,9 +35,10 @@ def main(arguments: list[str]) -> int:
         _print_tables(found, collection.broken)
         return 0
     from benchmarks import leaderboard_page, leaderboard_text
+    from zoo import citations
 
     if style == "html":
-        text = leaderboard_page.render(found, collection, _bibtex())
+        text = leaderboard_page.render(found, collection, citations.entries())
     else:
         text = leaderboard_text.as_csv(found) if style == "csv" else leaderboard_text.markdown(found, collection.broken)
     out = options.get("out", "leaderboard.html" if style == "html" else "")
@@ -52,12 +51,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or key not in KEYS:
-            raise UnknownName(f"leaderboard has no option {key!r}." + nearest(key, KEYS))
-        options[key] = value
+    keywords(arguments, KEYS)  # refuses what is unknown; the values stay text, since a folder may be called 2026
+    options = dict(split(arguments))
     if options.get("format", "table") not in FORMATS:
         raise BadValue(f"format={options['format']} is not known." + nearest(options["format"], FORMATS))
     if options.get("committed", "false") not in ("true", "false"):
@@ -88,11 +83,6 @@ def _print_tables(found: list, broken: Mapping[str, str]) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=140)
     for table in tables(found, broken, console.width):
         console.print(table)
-
-
-def _bibtex() -> dict[str, str]:
-    """The BibTeX of every key, for the papers a row rests on."""
-    return {}
 
 
 def _write(out: Path, text: str) -> None:
