@@ -1,0 +1,225 @@
+"""From data set to training batches: frames decoded once, latents encoded once, batches that depend on (seed, step).
+
+Batch `step` is a pure function of the seed and the step, so a resumed run sees what an unbroken one would have seen,
+with no random state to store. The global batch is drawn whole and dealt out over the ranks, so it does not depend on
+their number either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from components.contracts import Window
+from zoo.errors import BadValue
+
+if TYPE_CHECKING:
+    from components.contracts import Task
+    from zoo.stages.cache import FrameCache, LatentCache, LatentEpisode
+
+
+def window_times(indices: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """`Window.times` of one clip: latent-frame indices [F] minus that of the first latent (unobserved) frame, float32."""
+    first = indices[np.flatnonzero(~observed)[0]]
+    return (indices - first).astype(np.float32)
+
+
+class _Movable:
+    """Moves every tensor of a dataclass, for Lightning; other fields stay."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        return replace(self, **{f.name: _map(getattr(self, f.name), "to", *args, **kwargs) for f in fields(self)})  # type: ignore[type-var, arg-type]
+
+    def pin_memory(self) -> Any:
+        return replace(self, **{f.name: _map(getattr(self, f.name), "pin_memory") for f in fields(self)})  # type: ignore[type-var, arg-type]
+
+
+def _map(value: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(value, Tensor):
+        return getattr(value, method)(*args, **kwargs)
+    if isinstance(value, Window):
+        return replace(value, **{f.name: _map(getattr(value, f.name), method, *args, **kwargs) for f in fields(value)})
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return [_map(one, method, *args, **kwargs) for one in value]
+    return value
+
+
+@dataclass(frozen=True)
+class TokenizerBatch(_Movable):
+    """Stage 1: pieces of video of one size."""
+
+    video: Tensor
+    """float [B, 3, T, H, W] in [-1, 1]."""
+    episodes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+
+@dataclass(frozen=True)
+class GeneratorBatch(_Movable):
+    """Stage 2: windows of latent episodes. F is the longest window; shorter clips have filler slots, not `valid`."""
+
+    z: Tensor | list[Tensor]
+    """[B, C, F, H, W], or a list of [C, F_b, H, W] where sizes or lengths differ."""
+    window: Window
+    indices: Tensor
+    """long [B, F]: latent-frame index of each slot in its episode; 0 in filler."""
+    actions: Tensor | None
+    """float [B, F, A]."""
+    poses: Tensor | None
+    """float [B, F, 4]."""
+    origin: Tensor | None
+    """float [B, 4]."""
+    captions: tuple[str, ...] | None
+    episodes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+
+class TokenizerBatches:
+    """Item `step` is that step's TokenizerBatch. A size is drawn first, by how many clips have it: one per batch."""
+
+    def __init__(
+        self, cache: FrameCache, *, frames: int, batch: int, steps: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        """Raises BadValue where no clip has `frames` frames."""
+        self.cache, self.frames, self.batch, self.steps, self.seed = cache, frames, batch, steps, seed
+        self.rank, self.world = rank, world
+        self.groups: list[list[int]] = _by_size(cache, frames)
+        self.excluded = len(cache) - sum(map(len, self.groups))
+        """Clips that are shorter than `frames`."""
+        self._weights = np.array([len(group) for group in self.groups]) / max(1, len(cache) - self.excluded)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> TokenizerBatch:
+        rng = np.random.default_rng([self.seed, step])
+        group = self.groups[rng.choice(len(self.groups), p=self._weights)]
+        chosen = [group[i] for i in rng.integers(len(group), size=self.batch)]
+        starts = [int(rng.integers(self.cache.shape(i)[0] - self.frames + 1)) for i in chosen]
+        mine = range(self.rank, self.batch, self.world)
+        pieces = [self.cache.frames(chosen[n])[starts[n] : starts[n] + self.frames] for n in mine]
+        return TokenizerBatch(to_video(np.stack(pieces)), tuple(self.cache.facts(chosen[n]).episode for n in mine))
+
+
+def _by_size(cache: FrameCache, frames: int) -> list[list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index in range(len(cache)):
+        length, *size = cache.shape(index)
+        if length >= frames:
+            groups.setdefault(tuple(size), []).append(index)
+    if not groups:
+        longest = max((cache.shape(index)[0] for index in range(len(cache))), default=0)
+        raise BadValue(
+            f"no training clip has train.tokenizer.frames={frames} frames; the longest of {len(cache)} has {longest}: "
+            f"lower it to {longest} or less, or add longer clips."
+        )
+    return [groups[size] for size in sorted(groups)]
+
+
+def to_video(frames_bthwc: np.ndarray) -> Tensor:
+    """uint8 [B, T, H, W, 3] to float [B, 3, T, H, W] in [-1, 1]."""
+    video = rearrange(torch.from_numpy(frames_bthwc), "b t h w c -> b c t h w")
+    return video.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+
+
+class GeneratorBatches:
+    """Item `step` is that step's GeneratorBatch: for each clip an episode, and the window the task draws from it."""
+
+    def __init__(
+        self,
+        cache: LatentCache,
+        task: Task,
+        *,
+        window: int,
+        masks: Mapping[str, float],
+        batch: int,
+        steps: int,
+        seed: int,
+        actions: bool = True,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """`actions=False` leaves actions out even where the data has them. Raises BadValue for an empty cache."""
+        if len(cache) == 0:
+            raise BadValue("there is no training clip to make batches of: check the data set's folder and split.")
+        self.cache, self.task, self.window, self.masks = cache, task, window, dict(masks)
+        self.batch, self.steps, self.seed, self.actions = batch, steps, seed, actions
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> GeneratorBatch:
+        rng = np.random.default_rng([self.seed, step])
+        clips = []
+        for number in range(self.batch):
+            episode = self.cache.episode(int(rng.integers(len(self.cache))))
+            indices, observed = self.task.draw(
+                frames=episode.frames, window=self.window, masks=self.masks, rng=rng, poses=episode.poses
+            )
+            if number % self.world == self.rank:
+                clips.append((episode, np.asarray(indices), np.asarray(observed, dtype=bool)))
+        return collate(clips, actions=self.actions)
+
+
+def collate(clips: Sequence[tuple[LatentEpisode, np.ndarray, np.ndarray]], *, actions: bool) -> GeneratorBatch:
+    """Windows of episodes (episode, indices [F], observed [F]) to one batch; stacked where all shapes agree."""
+    zs = [
+        rearrange(torch.from_numpy(episode.z[indices].astype(np.float32)), "f c h w -> c f h w").contiguous()
+        for episode, indices, _ in clips
+    ]
+    lengths = [len(indices) for _, indices, _ in clips]
+    window = Window(
+        times=_padded([window_times(indices, observed) for _, indices, observed in clips]),
+        observed=_padded([observed for _, _, observed in clips]),
+        valid=_padded([np.ones(length, dtype=bool) for length in lengths]),
+    )
+    return GeneratorBatch(
+        z=torch.stack(zs) if len({z.shape for z in zs}) == 1 else zs,
+        window=window,
+        indices=_padded([indices.astype(np.int64) for _, indices, _ in clips]),
+        actions=_gathered("actions", clips) if actions else None,
+        poses=_gathered("poses", clips),
+        origin=_origins(clips),
+        captions=_captions(clips),
+        episodes=tuple(episode.name for episode, _, _ in clips),
+    )
+
+
+def _padded(rows: Sequence[np.ndarray]) -> Tensor:
+    """Rows [F_b, …] to [B, F, …], zeros (False) behind the short ones."""
+    made = np.zeros((len(rows), max(map(len, rows)), *rows[0].shape[1:]), dtype=rows[0].dtype)
+    for target, row in zip(made, rows, strict=True):
+        target[: len(row)] = row
+    return torch.from_numpy(made)
+
+
+def _gathered(name: str, clips: Sequence[tuple[LatentEpisode, np.ndarray, np.ndarray]]) -> Tensor | None:
+    """A per-frame signal [B, F, …], or None unless every episode has it."""
+    values = [getattr(episode, name) for episode, _, _ in clips]
+    if any(value is None for value in values):
+        return None
+    return _padded([value[indices] for value, (_, indices, _) in zip(values, clips, strict=True)])
+
+
+def _origins(clips: Sequence[tuple[LatentEpisode, np.ndarray, np.ndarray]]) -> Tensor | None:
+    origins = [episode.origin for episode, _, _ in clips]
+    if any(origin is None for origin in origins):
+        return None
+    return torch.from_numpy(np.stack([origin for origin in origins if origin is not None]))
+
+
+def _captions(clips: Sequence[tuple[LatentEpisode, np.ndarray, np.ndarray]]) -> tuple[str, ...] | None:
+    """Captions, empty where one clip lacks one; None where all do."""
+    captions = [episode.caption for episode, _, _ in clips]
+    return None if all(one is None for one in captions) else tuple(one or "" for one in captions)

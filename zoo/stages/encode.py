@@ -1,0 +1,23 @@
+"""Videos through a frozen tokenizer, for the latent cache."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from zoo.stages.data import to_video
+
+
+@torch.inference_mode()
+def encode_videos(tokenizer: Any, frames_bthwc: np.ndarray) -> np.ndarray:
+    """uint8 [B, T, H, W, 3], T whole latents, to normalised latents float32 [B, F, C, h, w], on the tokenizer's device."""
+    training = tokenizer.training
+    tokenizer.eval()
+    weight = next(itertools.chain(tokenizer.parameters(), tokenizer.buffers()), torch.empty(0))
+    z_bcfhw = tokenizer.encode(to_video(frames_bthwc).to(weight.device)).z
+    tokenizer.train(training)
+    return rearrange(z_bcfhw.float().cpu(), "b c f h w -> b f c h w").contiguous().numpy()

@@ -1,0 +1,359 @@
+"""Runs one stage under Lightning: trainer, callbacks, loggers, exact resume, weights at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from zoo.checkpoint import (
+    WEIGHTS,
+    AtomicCheckpointIO,
+    Interrupted,
+    Keeper,
+    NaNGuard,
+    Preempted,
+    check_owner,
+    good_checkpoint,
+    load_weights,
+    save_weights,
+)
+from zoo.errors import BadValue, UnmetNeed
+from zoo.progress import Bar, say
+from zoo.stages.optimiser import as_settings
+from zoo.store import StageDir, StorageError, process_rank
+
+
+def fit(
+    stage: LightningModule, batches: Any, stage_dir: StageDir, trainer_settings: Any, settings: Any, resume: bool = True
+) -> dict[str, Any]:
+    """Train `stage` to its last step unless `stage_dir` is done, write its weights, and return the facts of the run.
+
+    Args:
+        stage: a TokenizerStage or GeneratorStage; on return its modules hold the final (averaged) weights, in eval mode.
+        batches: item `step` is that step's batch; has `batch`, `steps`, `rank` and `world`.
+        trainer_settings: the recipe's `trainer`: accelerator, devices, strategy, precision, log_every, checkpoint_every.
+        settings: the recipe's `train.<stage>`: steps, seed, ema (0 for none), grad_clip (0 for none).
+        resume: go on from the folder's last good checkpoint; False starts over.
+
+    Raises:
+        Preempted, Interrupted: after saving, on SIGTERM and Ctrl-C.
+        UserError: TrainingDiverged, StorageError, Busy, BadCheckpoint.
+    """
+    settings, trainer_settings = as_settings(settings), as_settings(trainer_settings)
+    with stage_dir.lock():
+        if stage_dir.done and (stage_dir.path / WEIGHTS).exists():
+            load_weights(stage_dir.path / WEIGHTS, stage.trained_modules())
+            stage.eval()
+            return stage_dir.facts()
+        stage_dir.mark("running")
+        try:
+            with _quiet(), _deterministic_afterwards_as_before():
+                facts = _run(stage, batches, stage_dir, trainer_settings, settings, resume)
+        except BaseException as error:
+            ended = _marked(stage_dir, error)
+            if ended is error:
+                raise
+            raise ended from error
+        stage_dir.mark("done", **facts)
+        if process_rank() == 0:
+            AtomicCheckpointIO().remove_checkpoint(stage_dir.path / "last.ckpt")
+            say(f"{stage_dir.stage}: wrote {stage_dir.path / WEIGHTS}")
+    return stage_dir.facts()
+
+
+def _marked(stage_dir: StageDir, error: BaseException) -> BaseException:
+    """Write down how training ended; returns what to raise for it."""
+    if isinstance(error, SIGTERMException):
+        error = Preempted()
+    elif isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == 1):
+        error = Interrupted()  # Lightning turns a second Ctrl-C into exit code 1
+    state = {Preempted: "preempted", Interrupted: "interrupted"}.get(type(error), "failed")
+    with contextlib.suppress(StorageError):
+        stage_dir.mark(state, error=None if isinstance(error, SystemExit) else str(error)[:2000])  # type: ignore[arg-type]
+    return error
+
+
+def _run(
+    stage: Any, batches: Any, stage_dir: StageDir, trainer_settings: Any, settings: Any, resume: bool
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "steps": 0,
+        "seconds": 0.0,
+        "losses": {},
+        "resumed_from": None,
+        "parameters": sum(p.numel() for module in stage.trained_modules().values() for p in module.parameters()),
+    }
+    finishing = _Finishing()
+    if stage.trainable and settings.steps > 0:
+        facts |= _train(stage, batches, stage_dir, trainer_settings, settings, resume, finishing)
+    began = time.monotonic()
+    stage.eval()
+    batches.rank, batches.world = 0, 1
+    stage.to(finishing.device)
+    stage.finish(batches)
+    stage.to("cpu")
+    facts["seconds"] += time.monotonic() - began
+    if process_rank() == 0:
+        metadata = {"stage": stage_dir.name, "steps": str(facts["steps"])}
+        save_weights(stage_dir.path / WEIGHTS, stage.trained_modules(), metadata, gathered=finishing.gathered)
+    return facts | {"peak_memory_bytes": peak_memory()}
+
+
+def _train(
+    stage: Any,
+    batches: Any,
+    stage_dir: StageDir,
+    trainer_settings: Any,
+    settings: Any,
+    resume: bool,
+    finishing: _Finishing,
+) -> dict[str, Any]:
+    if not resume and process_rank() == 0:
+        AtomicCheckpointIO().remove_checkpoint(stage_dir.path / "last.ckpt")
+    start = good_checkpoint(stage_dir.path) if resume else None
+    step = 0 if start is None else check_owner(stage_dir.path, start, stage_dir.name)
+    if start is not None:
+        say(f"{stage_dir.stage}: going on from step {step} ({start})")
+    keeper = Keeper(stage_dir.path, stage_dir.name, every=int(getattr(trainer_settings, "checkpoint_every", 500)))
+    ema = float(getattr(settings, "ema", 0.0))
+    if ema and sharded(getattr(trainer_settings, "strategy", "auto")):
+        raise UnmetNeed(
+            "weight averaging keeps a whole copy of the model, which a sharded strategy forbids: set ema=0."
+        )
+    average = [AverageWeights(ema)] if ema else []
+    progress = TrainingProgress(f"training {stage_dir.stage}", step, int(settings.steps))
+    trainer = _trainer(
+        [*average, StepSeeds(int(settings.seed)), NaNGuard(stage_dir.path), progress, finishing, keeper],
+        stage_dir.path / "logs" / f"from_{step:07d}",
+        trainer_settings,
+        settings,
+    )
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    stage.train()
+    trainer.fit(stage, datamodule=StepData(batches), ckpt_path=start, weights_only=True)
+    return {
+        "steps": trainer.global_step,
+        "seconds": keeper.spent,
+        "losses": progress.losses,
+        "resumed_from": step if start is not None else None,
+        "precision": trainer.precision,
+        "device": _device_name(finishing.device),
+        "devices": trainer.world_size,
+    }
+
+
+def _trainer(callbacks: list[Callback], logs: Path, trainer_settings: Any, settings: Any) -> Trainer:
+    accelerator = getattr(trainer_settings, "accelerator", "auto")
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    return Trainer(
+        accelerator=accelerator,
+        devices=getattr(trainer_settings, "devices", "auto"),
+        strategy=getattr(trainer_settings, "strategy", "auto"),
+        precision=resolve_precision(getattr(trainer_settings, "precision", "auto"), accelerator),
+        max_steps=int(settings.steps),
+        max_epochs=-1,
+        gradient_clip_val=float(getattr(settings, "grad_clip", 0.0)) or None,
+        deterministic=True if on_cpu else "warn",
+        logger=_loggers(logs),
+        log_every_n_steps=int(getattr(trainer_settings, "log_every", 50)),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=logs,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _loggers(logs: Path) -> list[Any]:
+    """One folder per start, so that going on never overwrites what was logged before."""
+    with contextlib.suppress(FileNotFoundError):
+        (logs / "metrics.csv").unlink()  # of an earlier start from this very step
+    place = {"name": logs.parent.name, "version": logs.name}
+    return [CSVLogger(logs.parent.parent, **place), TensorBoardLogger(logs.parent.parent, **place)]
+
+
+def resolve_precision(precision: Any, accelerator: str) -> Any:
+    """ "auto" is bfloat16 autocast where a CUDA device has it and float32 elsewhere (CPUs without AMX: 40 times slower)."""
+    if precision != "auto":
+        return precision
+    cuda = accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+    return "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def sharded(strategy: Any) -> bool:
+    """True for a strategy, by name or instance, under which no process holds the whole model."""
+    name = (strategy if isinstance(strategy, str) else type(strategy).__name__).lower().replace("_", "")
+    return any(part in name for part in ("fsdp", "deepspeed", "modelparallel"))
+
+
+# --------------------------------------------------------------------------------------------------- callbacks
+
+
+class StepData(LightningDataModule):
+    """The loader of a run: starts at the trainer's step, and deals the global batch out over the ranks."""
+
+    def __init__(self, batches: Any, workers: int = 0) -> None:
+        super().__init__()
+        self.batches, self.workers = batches, workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        assert trainer is not None
+        if self.batches.batch % trainer.world_size:
+            raise BadValue(
+                f"a batch of {self.batches.batch} clips cannot be dealt out evenly to {trainer.world_size} processes: "
+                "choose a train.*.batch that divides by their number."
+            )
+        self.batches.rank, self.batches.world = trainer.global_rank, trainer.world_size
+        steps = _Steps(trainer.global_step, self.batches.steps)
+        return DataLoader(self.batches, sampler=steps, batch_size=None, num_workers=self.workers)  # type: ignore[arg-type]
+
+
+class _Steps:
+    """Steps still to be made. It has no length on purpose: Lightning then counts steps, not places in an epoch."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.end))
+
+
+class AverageWeights(WeightAveraging):
+    """w̄ ← d·w̄ + (1-d)·w after every step n, with d = min(decay, (1+n)/(10+n)), so that short runs forget their start.
+
+    Buffers are copied, not averaged: counts and fitted statistics have no mean.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+            n = int(count)
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning skips `on_train_end` for a run that was resumed at its very last step.
+        if trainer.global_step >= trainer.max_steps and self._average_model is not None:
+            self._copy_average_to_current(pl_module)
+
+
+class StepSeeds(Callback):
+    """Seeds torch's global generators from (seed, step, rank), so dropout inside a network resumes exactly, too."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        state = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank, 2]).generate_state(1)
+        torch.manual_seed(int(state[0]))
+
+
+class TrainingProgress(Callback):
+    """Draws the bar, and remembers the last logged losses."""
+
+    def __init__(self, description: str, start: int, total: int) -> None:
+        self.bar = Bar(description, total, start)
+        self.losses: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.bar.__enter__()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        if trainer.is_global_zero:
+            self.bar.advance(note=f"loss {float(outputs['loss']):.4g}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.losses = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._close(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close(trainer)
+
+    def _close(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and hasattr(self.bar, "_began"):
+            self.bar.__exit__()
+
+
+class _Finishing(Callback):
+    """Notes the device, and collects whole weights from a sharded strategy while it still can."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.gathered: dict[str, Tensor] | None = None
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.device = trainer.strategy.root_device
+        if sharded(trainer.strategy):
+            self.gathered = trainer.strategy.lightning_module_state_dict()
+
+
+# ------------------------------------------------------------------------------------------------- surroundings
+
+
+def peak_memory() -> int:
+    """Bytes: of the CUDA device where one was used, else of the whole process so far."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@contextlib.contextmanager
+def _deterministic_afterwards_as_before() -> Iterator[None]:
+    """Lightning leaves torch's deterministic switch on; sampling after training decides for itself."""
+    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
+
+
+_NOISE = (
+    r".*does not have many workers.*",
+    r".*sync_dist=True.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r"Experiment logs directory .* exists and is not empty.*",
+)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's tips and the warnings that do not apply here, each by its text; all others are shown."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in _NOISE:
+                warnings.filterwarnings("ignore", message=text)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,175 @@
+"""Stage 2: trains the network to undo noise on the latent frames of a window, given its observed frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, reduce
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from components.contracts import Condition, Window
+from zoo.stages.data import GeneratorBatch
+from zoo.stages.optimiser import adamw, as_settings
+
+
+class _Outside:
+    """Keeps a frozen module out of its owner's parameters, checkpoints and weight averages."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Outside:
+        return self
+
+
+class GeneratorStage(LightningModule):
+    """Loss: mean over clips of the mean over latent frames of weight(t)·|prediction - target|², observed frames clean.
+
+    Every clip counts the same, whatever its size. Levels, noise and dropouts depend on (seed, step, rank) alone.
+    """
+
+    def __init__(self, network: Any, objective: Any, noise: Any, text_encoder: Any | None, settings: Any) -> None:
+        """`settings`: train.generator, as an object or a mapping. A text encoder of width 0 counts as none."""
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        self.noise = noise
+        self.settings = as_settings(settings)
+        used = text_encoder is not None and text_encoder.width > 0
+        self.text_encoder = text_encoder if used and text_encoder.trainable else None
+        self._frozen = _Outside(text_encoder if used and not text_encoder.trainable else None)
+        self._known = _Outside({})  # embeddings of captions that were seen, for a frozen encoder
+
+    trainable = True
+
+    def trained_modules(self) -> dict[str, nn.Module]:
+        """What the stage's weight file holds: the network, and the text encoder where it is trained."""
+        return {"network": self.network} | ({} if self.text_encoder is None else {"text_encoder": self.text_encoder})
+
+    def configure_optimizers(self) -> Any:
+        return adamw(self.parameters(), self.settings)
+
+    def finish(self, batches: Any) -> None:
+        """Nothing is left to do after training."""
+
+    def training_step(self, batch: GeneratorBatch, batch_idx: int) -> Tensor:
+        loss = self.loss(batch, self.global_step)
+        self.log("loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def loss(self, batch: GeneratorBatch, step: int) -> Tensor:
+        """The training loss of `batch` at `step`: a scalar."""
+        draws = _generator("cpu", self.settings.seed, step, self.global_rank, 0)
+        observed, valid = batch.window.observed, batch.window.valid
+        level = self.noise.levels(lambda shape: self.objective.sample_t(shape, draws).to(observed.device), observed)
+        level = torch.where(valid & ~observed, level, 0.0)
+        condition = self._condition(batch, level, draws)
+        noise = self._noise(batch.z, step)
+        if isinstance(batch.z, Tensor):
+            errors = self._errors(batch.z, noise, batch.window, condition)
+        else:
+            errors = self._mixed_errors(batch.z, noise, batch.window, condition)
+        return mean_over_clips(errors * self._weights(level, batch.window), valid & ~observed)
+
+    def _errors(self, z_bcfhw: Tensor, noise: Tensor, window: Window, condition: Condition) -> Tensor:
+        """Squared error [B, F] of clips of one size."""
+        z_t = self._noisy(z_bcfhw, noise, condition.level, window.observed)
+        target = self.objective.target(z_bcfhw, noise, condition.level)
+        prediction = self.network(z_t, window, condition)
+        return reduce((prediction.float() - target) ** 2, "b c f h w -> b f", "mean")
+
+    def _mixed_errors(
+        self, zs: Sequence[Tensor], noises: Sequence[Tensor], window: Window, condition: Condition
+    ) -> Tensor:
+        """Squared error [B, F] of clips [C, F_b, H_b, W_b] of mixed sizes; 0 in filler slots."""
+        levels = [condition.level[b : b + 1, : z.shape[1]] for b, z in enumerate(zs)]
+        z_t = [
+            self._noisy(z[None], noise[None], t, window.observed[b : b + 1, : z.shape[1]])[0]
+            for b, (z, noise, t) in enumerate(zip(zs, noises, levels, strict=True))
+        ]
+        predictions = self.network(z_t, window, condition)
+        errors = torch.zeros_like(condition.level)
+        for b, (prediction, z, noise, t) in enumerate(zip(predictions, zs, noises, levels, strict=True)):
+            target = self.objective.target(z[None], noise[None], t)[0]
+            errors[b, : z.shape[1]] = reduce((prediction.float() - target) ** 2, "c f h w -> f", "mean")
+        return errors
+
+    def _noisy(self, z_bcfhw: Tensor, noise: Tensor, level: Tensor, observed: Tensor) -> Tensor:
+        alpha, sigma = (rearrange(part, "b f -> b 1 f 1 1") for part in self.objective.alpha_sigma(level))
+        # Not left to alpha(0) = 1: a schedule may end just short of it, and observed frames are exact.
+        return torch.where(rearrange(observed, "b f -> b 1 f 1 1"), z_bcfhw, alpha * z_bcfhw + sigma * noise)
+
+    def _weights(self, level: Tensor, window: Window) -> Tensor:
+        # A weight may be infinite at level 0, where nothing is asked.
+        return torch.where(window.valid & ~window.observed, self.objective.weight(level), 0.0)
+
+    def _noise(self, z: Tensor | Sequence[Tensor], step: int) -> Any:
+        first = z[0]
+        generator = _generator(first.device, self.settings.seed, step, self.global_rank, 1)
+
+        def draw(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+
+        return draw(z) if isinstance(z, Tensor) else [draw(one) for one in z]
+
+    # ---------------------------------------------------------------------------------------------- conditions
+
+    def _condition(self, batch: GeneratorBatch, level: Tensor, draws: torch.Generator) -> Condition:
+        count = len(batch)
+        # Both are drawn always, so that one dropout does not change the other's draws.
+        keep_text = torch.rand(count, generator=draws) >= float(getattr(self.settings, "text_dropout", 0.0))
+        keep_camera = torch.rand(count, generator=draws) >= float(getattr(self.settings, "camera_dropout", 0.0))
+        text, mask = self._text(batch.captions or ("",) * count, keep_text.to(level.device))
+        return Condition(
+            level=level,
+            text=text,
+            text_mask=mask,
+            actions=batch.actions,
+            poses=batch.poses,
+            origin=batch.origin,
+            camera=None if batch.actions is None and batch.poses is None else keep_camera.to(level.device),
+        )
+
+    def _text(self, captions: Sequence[str], keep: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if self.text_encoder is not None:
+            text, mask = self.text_encoder.encode(captions)
+        elif self._frozen.module is not None:
+            text, mask = self._remembered(captions)
+        else:
+            return None, None
+        return text.to(keep.device), mask.to(keep.device) & keep[:, None]
+
+    KNOWN_CAPTIONS = 512
+    """How many captions a frozen encoder's embeddings are kept of."""
+
+    @torch.no_grad()
+    def _remembered(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        known, encoder = self._known.module, self._frozen.module
+        new = [caption for caption in dict.fromkeys(captions) if caption not in known]
+        if new:
+            if len(known) + len(new) > self.KNOWN_CAPTIONS:
+                known.clear()
+                new = list(dict.fromkeys(captions))
+            encoder.to(self.device).eval()
+            text, mask = encoder.encode(new)
+            known.update({caption: (text[i], mask[i]) for i, caption in enumerate(new)})
+        rows = [known[caption] for caption in captions]
+        pad = torch.nn.utils.rnn.pad_sequence
+        return pad([text for text, _ in rows], batch_first=True), pad([mask for _, mask in rows], batch_first=True)
+
+
+def mean_over_clips(values: Tensor, asked: Tensor) -> Tensor:
+    """Mean over clips of each clip's mean of `values` [B, F] where `asked` [B, F]."""
+    per_clip = torch.where(asked, values, 0.0).sum(1) / asked.sum(1).clamp_min(1)
+    return per_clip.mean()
+
+
+def _generator(device: Any, *key: int) -> torch.Generator:
+    """A torch generator seeded by whole numbers, well mixed, so that neighbouring steps are unrelated."""
+    return torch.Generator(device).manual_seed(
+        int(np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0] >> 1)
+    )
