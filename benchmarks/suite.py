@@ -1,0 +1,153 @@
+"""Frozen protocols: what is generated, on which data, and what is measured. One versioned YAML per suite. Torch-free.
+
+A recipe names a suite (``suite: quickstart``) and may override its options (``suite: {name: quickstart, episodes: 2}``).
+An overridden suite is another protocol: it says so in every metric key, and is never ranked with the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from benchmarks.record import SuiteReference, digest
+from zoo.errors import BadValue, UnknownName, nearest
+
+FOLDER = Path(__file__).resolve().parent / "suite"
+
+SHORT_NAMES: dict[str, dict[str, Any]] = {
+    "fd_lite0_motion": {"name": "frechet", "feature": "lite0", "feature_options": {"statistic": "motion"}},
+    "fd_lite0_appearance": {"name": "frechet", "feature": "lite0", "feature_options": {"statistic": "appearance"}},
+    "fvd": {"name": "frechet", "feature": "i3d"},
+    "pd_lite0": {"name": "perceptual"},
+}
+"""What people write for a metric with options; ``fvd`` still needs ``feature_options: {path: …}``."""
+
+
+class Entry(BaseModel):
+    """A part by name with its options, such as a metric or the suite's data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Suite(BaseModel):
+    """One protocol. Every option may be overridden by a recipe; ``modified`` then is True."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int = Field(ge=1)
+    description: str = ""
+    dataset: Entry | None = Field(None, description="the suite's own world, or null: the recipe's data set")
+    split: Literal["train", "validation", "test"] = "test"
+    episodes: int = Field(8, ge=1, description="videos; fewer where the split holds fewer")
+    frames: int = Field(ge=2, description="video frames per episode, context included; longer ones are cut")
+    context: int = Field(ge=0, description="video frames given; 0 for generation from text")
+    seed: int = Field(0, ge=0, description="of resampling and of subsamples, never of generation")
+    resamples: int = Field(1000, ge=10, le=100_000, description="bootstrap resamples of videos")
+    metrics: tuple[Entry, ...] = Field(min_length=1)
+    controls: tuple[Entry, ...] = ()
+    modified: bool = False
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("metrics", "controls", mode="before")
+    @classmethod
+    def _entries(cls, value: Any) -> Any:
+        return tuple(entry(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _dataset(cls, value: Any) -> Any:
+        return None if value in (None, "recipe") else entry(value)
+
+    @property
+    def protocol(self) -> str:
+        """``quickstart@1``, with a digest of the overrides where there are any: the suite's part of a metric key."""
+        return f"{self.name}@{self.version}" + (f"+{digest(self.overrides)}" if self.modified else "")
+
+    def reference(self) -> SuiteReference:
+        """What a record says of the protocol; ``options`` holds all of them, resolved."""
+        options = self.model_dump(mode="json", exclude={"name", "version", "description", "modified", "overrides"})
+        return SuiteReference(name=self.name, version=self.version, modified=self.modified, options=options)
+
+
+def names() -> list[str]:
+    """All suites, by file name."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def entry(value: Any) -> Entry:
+    """``psnr``, ``fd_lite0_motion``, ``{name: frechet, frames: 32}`` or ``{name: …, options: {…}}`` to an Entry."""
+    if isinstance(value, Entry):
+        return value
+    given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(given.get("name"), str):
+        raise BadValue(f"a part is a name or a mapping with a name, not {value!r}.")
+    if isinstance(given.get("options"), Mapping):
+        given = {**{key: kept for key, kept in given.items() if key != "options"}, **given["options"]}
+    short = SHORT_NAMES.get(given["name"])
+    if short is not None:
+        given = {**given, **short, "feature_options": {**short.get("feature_options", {}), **_features(given)}}
+        if not given["feature_options"]:
+            del given["feature_options"]
+    return Entry(name=given["name"], options={key: kept for key, kept in given.items() if key != "name"})
+
+
+def _features(given: Mapping[str, Any]) -> dict[str, Any]:
+    options = given.get("feature_options", {})
+    return dict(options) if isinstance(options, Mapping) else {}
+
+
+def load(wanted: str | Mapping[str, Any]) -> Suite:
+    """A suite by name, or ``{name: …, option: …}`` with overrides.
+
+    Raises:
+        UnknownName: no such suite, option, metric or control. BadValue: a value of the wrong type or range.
+    """
+    given = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
+    name = given.pop("name", None)
+    if name not in names():
+        raise UnknownName(f"no suite is named '{name}'.{nearest(str(name), names())}")
+    frozen = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    allowed = sorted(set(Suite.model_fields) - {"name", "version", "modified", "overrides", "description"})
+    for option in given:
+        if option not in allowed:
+            raise UnknownName(f"suite '{name}' has no option '{option}'.{nearest(str(option), allowed)}")
+    plain = _validate({**frozen, "name": name})
+    asked = _validate({**frozen, "name": name, **given})
+    overrides = {key: given[key] for key in given if getattr(asked, key) != getattr(plain, key)}
+    suite = asked.model_copy(update={"modified": bool(overrides), "overrides": overrides})
+    _check(suite)
+    return suite
+
+
+def _validate(values: Mapping[str, Any]) -> Suite:
+    try:
+        return Suite.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["suite", *(str(part) for part in first["loc"])])
+        raise BadValue(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {first.get('input')!r}.") from None
+
+
+def _check(suite: Suite) -> None:
+    """Names and options of metrics and controls exist, and the numbers go together; imports no part."""
+    from zoo import registry
+
+    if suite.context >= suite.frames:
+        raise BadValue(
+            f"suite.context={suite.context} leaves nothing to generate of suite.frames={suite.frames}: lower the context."
+        )
+    for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
+        for part in entries:
+            registry.card(axis, part.name)
+            registry.check_options(axis, part.name, part.options)
+    if suite.dataset is not None:
+        registry.card("dataset", suite.dataset.name)
+        registry.check_options("dataset", suite.dataset.name, suite.dataset.options)
