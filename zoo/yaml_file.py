@@ -35,11 +35,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        marks = [key.start_mark for key, _ in node.value]
         for position, key in enumerate(keys):
             if isinstance(key, (list, dict)):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", node.start_mark)
             if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", marks[position])
         return super().construct_mapping(node, deep)
 
 
