@@ -44,7 +44,7 @@ class ToyData:
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> FrameCache:
-    return FrameCache(ToyData(), "train", tmp_path_factory.mktemp("cache"), workers=1).build()
+    return FrameCache(ToyData(), "train", tmp_path_factory.mktemp("cache"), workers=1).fill()
 
 
 def test_frame_cache_gives_the_clips_and_names_the_broken_one(frames: FrameCache) -> None:
@@ -68,10 +68,10 @@ def test_frame_cache_goes_on_where_it_stopped(tmp_path: Path) -> None:
             return super().clip(split, index)
 
     with pytest.raises(RuntimeError):
-        FrameCache(Counting(), "train", tmp_path, workers=1).build()  # type: ignore[arg-type]
+        FrameCache(Counting(), "train", tmp_path, workers=1).fill()  # type: ignore[arg-type]
     again = FrameCache(Counting(), "train", tmp_path, workers=1)  # type: ignore[arg-type]
     assert not again.complete
-    again.build()
+    again.fill()
     assert Counting.asked == [0, 1, 2, 3, 3, 4, 5]
     assert len(again) == 5
 
@@ -80,7 +80,7 @@ def test_frame_cache_in_processes_is_the_same(
     tmp_path: Path, frames: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoo.stages.cache.POOL_AFTER", 0.0)
-    pooled = FrameCache(ToyData(), "train", tmp_path, workers=2).build()  # type: ignore[arg-type]
+    pooled = FrameCache(ToyData(), "train", tmp_path, workers=2).fill()  # type: ignore[arg-type]
     assert pooled.skipped == frames.skipped
     for index in range(len(frames)):
         np.testing.assert_array_equal(pooled.frames(index), frames.frames(index))

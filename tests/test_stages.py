@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from test_frame_cache import ToyData
+from torch import nn
 
 from components.contracts import Latent
 from zoo.errors import BadValue
@@ -114,12 +113,12 @@ class ToyNoise:
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> FrameCache:
-    return FrameCache(ToyData(), "train", tmp_path_factory.mktemp("cache"), workers=1).build()  # type: ignore[arg-type]
+    return FrameCache(ToyData(), "train", tmp_path_factory.mktemp("cache"), workers=1).fill()  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def latents(frames: FrameCache) -> LatentCache:
-    return LatentCache(frames, ToyTokenizer(), frames.folder.parent, {"tokenizer": "toy"}).build()  # type: ignore[arg-type]
+    return LatentCache(frames, ToyTokenizer(), frames.folder.parent).fill()  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------- caches
@@ -171,7 +170,7 @@ def test_tokenizer_batches_depend_on_seed_and_step_only(frames: FrameCache) -> N
     assert not all(
         torch.equal(first[0].video, one.video) for one in first[1:] if one.video.shape == first[0].video.shape
     )
-    assert -1 <= first[0].video.min() and first[0].video.max() <= 1
+    assert first[0].video.min() >= -1 and first[0].video.max() <= 1
     sizes = {tuple(_tokenizer_batches(frames)[step].video.shape) for step in range(40)}
     assert sizes == {(4, 3, 3, 8, 8), (4, 3, 3, 8, 16)}
 
@@ -189,7 +188,7 @@ def test_ranks_share_the_global_batch(frames: FrameCache, latents: LatentCache) 
 
 def test_too_short_clips_are_left_out_or_refused(frames: FrameCache) -> None:
     assert _tokenizer_batches(frames, frames=9).excluded == 1
-    with pytest.raises(BadValue, match="frames=10.*longest of 5 has 9"):
+    with pytest.raises(BadValue, match=r"frames=10.*longest of 5 has 9"):
         _tokenizer_batches(frames, frames=10)
 
 
@@ -453,10 +452,11 @@ def test_signals_save_and_the_next_run_goes_on(tmp_path: Path, number: int, code
 
         if __name__ == "__main__":
             here = Path(sys.argv[1])
-            frames = FrameCache(t.ToyData(), "train", here, workers=1).build()
+            frames = FrameCache(t.ToyData(), "train", here, workers=1).fill()
             settings = t._settings(steps=20)
             batches = Slow(frames, frames=3, batch=4, steps=20, seed=3)
-            t._fit(TokenizerStage(t.ToyTokenizer(), settings), batches, Store(here).stage_dir("tokenizer", {{"a": 1}}), settings)
+            folder = Store(here).stage_dir("tokenizer", {{"a": 1}})
+            t._fit(TokenizerStage(t.ToyTokenizer(), settings), batches, folder, settings)
         """
     ).format(root=str(Path(__file__).parents[1]))
     program = tmp_path / "program.py"

@@ -12,7 +12,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,20 +20,16 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.errors import UserError
 from zoo.progress import say
+from zoo.stages.weights import BadCheckpoint, first_line
 from zoo.store import atomic_file, writing
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 CHECKSUMS = "checkpoints.sha256"
-WEIGHTS = "weights.safetensors"
-
-
-class BadCheckpoint(UserError):
-    """A checkpoint or weight file that is broken, or belongs to another recipe."""
 
 
 class TrainingDiverged(UserError):
@@ -62,14 +57,10 @@ class Interrupted(SystemExit):
 
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file: Any) -> str:
     total = hashlib.sha256()
-    while block := file.read(1 << 20):
-        total.update(block)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
     return total.hexdigest()
 
 
@@ -98,7 +89,7 @@ class AtomicCheckpointIO(CheckpointIO):
         except FileNotFoundError:
             raise
         except Exception as error:  # torch raises a different type for every way a zip can be broken
-            raise BadCheckpoint(f"{path} is no readable checkpoint ({_first_line(error)}): delete it.") from error
+            raise BadCheckpoint(f"{path} is no readable checkpoint ({first_line(error)}): delete it.") from error
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint and its predecessor."""
@@ -144,62 +135,6 @@ def good_checkpoint(folder: Path) -> Path | None:
             f"{names} in {folder} are damaged: delete {folder} to train this stage again from its start."
         )
     return None
-
-
-def save_weights(
-    path: Path,
-    modules: Mapping[str, nn.Module],
-    metadata: Mapping[str, str] | None = None,
-    *,
-    gathered: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Write the state dicts of named modules to one safetensors file, atomically.
-
-    `gathered` are their tensors under the same names ("network.…"), where the modules themselves hold shards only.
-    """
-    from safetensors.torch import save_file
-
-    state = gathered or {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
-    tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
-    with writing(path), atomic_file(path) as temporary:
-        save_file(tensors, str(temporary), metadata=dict(metadata or {}))
-
-
-def load_weights(path: Path, modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Load what `save_weights` wrote into modules of the same names; returns the file's metadata.
-
-    Raises BadCheckpoint, before any module is changed, where the file is broken or its tensors are of other names or
-    shapes.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"there are no weights at {path}: train that run first.") from error
-    except SafetensorError as error:
-        raise BadCheckpoint(f"{path} is damaged ({_first_line(error)}): delete its folder and train again.") from error
-    wanted = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
-    _compare(path, wanted, tensors)
-    for name, module in modules.items():
-        module.load_state_dict({key: tensors[f"{name}.{key}"] for key in module.state_dict()})
-    return metadata
-
-
-def _compare(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    odd = sorted(wanted.keys() ^ found.keys())
-    odd += [key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape]
-    if odd:
-        raise BadCheckpoint(
-            f"{path} belongs to another recipe: {len(odd)} of its tensors do not fit this model ('{odd[0]}' first); "
-            "use the recipe it was trained with."
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 # ------------------------------------------------------------------------------------------------- callbacks

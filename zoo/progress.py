@@ -50,9 +50,9 @@ class Bar:
         self._began = self._spoke = time.monotonic()
         screen = console()
         if screen.is_terminal:
-            self._rich = Progress(*_columns(), console=screen, transient=False)
-            self._rich.start()
-            self._task = self._rich.add_task(self.description, total=self.total, completed=self.count, note="")
+            drawn = self._rich = Progress(*_columns(), console=screen)
+            drawn.start()
+            self._task = drawn.add_task(self.description, total=self.total, completed=self.count, note="")
         return self
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:

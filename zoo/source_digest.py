@@ -1,7 +1,7 @@
 """A digest of the source code that computes something, found from syntax trees alone: nothing is imported or run.
 
-Comments, docstrings, formatting, the ``@component`` card and the ``description`` of an option change no number, so
-they do not change the digest either; everything else in a module or in what it imports of ours does.
+Comments, docstrings, formatting, the ``@component`` card, the ``description`` of an option and imports for type
+checkers change no number, so they do not change the digest; all else in a module or in what it imports of ours does.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 OURS = ("zoo", "components", "benchmarks")
 """Packages whose imports are followed; a third-party part counts with its own file alone."""
-SILENT = frozenset({"zoo.progress", "zoo.store", "zoo.errors"})
-"""Modules that store or show things and compute no number: left out."""
+SILENT = frozenset({"zoo.progress", "zoo.store", "zoo.errors", "zoo.registry", "zoo.checkpoint", "zoo.stages.weights"})
+"""Modules that find, store or show things and compute no number: left out, with what only they import."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -46,10 +47,10 @@ def _closure(modules: Iterable[str]) -> dict[str, ast.Module]:
         path = find(name)
         if path is None:
             raise LookupError(f"no source found for module '{name}'")
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        tree = ast.fix_missing_locations(_Essence().visit(ast.parse(path.read_bytes(), filename=str(path))))
         if name.split(".")[0] in OURS:
             waiting += sorted(_imports(tree, name, path.name == "__init__.py"))
-        trees[name] = ast.fix_missing_locations(_Essence().visit(tree))
+        trees[name] = tree
     return trees
 
 
@@ -97,7 +98,12 @@ def _absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
 
 
 class _Essence(ast.NodeTransformer):
-    """Drops what changes no number: bare strings, component cards, descriptions of options."""
+    """Drops what changes no number: bare strings, component cards, descriptions of options, `if TYPE_CHECKING:`."""
+
+    def visit_If(self, node: ast.If) -> Any:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return [self.visit(part) for part in node.orelse]
+        return self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)

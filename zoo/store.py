@@ -25,6 +25,8 @@ from zoo.errors import UserError
 State = Literal["new", "running", "done", "failed", "preempted", "interrupted"]
 DIGEST_KEY = "source"
 """The entry of a stage's key that holds the digest of the source which computes it."""
+_HELD: set[Path] = set()
+"""Folders that this process has locked."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -206,9 +208,10 @@ class StageDir:
     def lock(self) -> Iterator[StageDir]:
         """Keep other processes out while the block runs. Raises Busy, naming the one that is in.
 
-        The lock is the kernel's, so it is gone with its owner, however that ended. Ranks other than 0 of a run pass.
+        The lock is the kernel's, so it is gone with its owner, however that ended. Ranks other than 0 of a run pass,
+        and so does a process that holds it already.
         """
-        if process_rank() != 0:
+        if process_rank() != 0 or self.path.resolve() in _HELD:
             yield self
             return
         self.create()
@@ -231,9 +234,11 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
             )
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        _HELD.add(folder.resolve())
         try:
             yield
         finally:
+            _HELD.discard(folder.resolve())
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)

@@ -1,7 +1,6 @@
 """Two caches on disk: a split's frames, decoded or rendered once, and their latents, encoded once. No torch at import.
 
-Every file is written atomically and a folder counts as complete once it has an ``index.json``, so a build that was cut
-short goes on where it stopped. Arrays are memory-mapped: training reads the frames of its windows and no more.
+Arrays are memory-mapped: training reads the frames of its windows and no more.
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,114 +19,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from components.contracts import Clip, ReadError
-from zoo.errors import BadValue
 from zoo.progress import Bar, say
-from zoo.store import atomic_file, process_rank, read_json, short_hash, write_json
+from zoo.stages.cache_folder import FORMAT, CacheFolder, save_array
+from zoo.store import atomic_file, short_hash
 
 if TYPE_CHECKING:
     from components.contracts import Dataset, Split, Tokenizer
 
-FORMAT = 1
-"""Enters the folder names: a new layout never reads an old one."""
-INDEX = "index.json"
 POOL_AFTER = 8.0
 """Seconds of work left from which processes are worth their start."""
-
-
-@dataclass(frozen=True)
-class EpisodeFacts:
-    """What the index knows of one cached clip without opening its arrays."""
-
-    episode: str
-    source: str
-    licence: str
-    caption: str | None
-    fps: float
-    shape: tuple[int, ...]
-    """[T, H, W, 3] of frames, [F, C, H, W] of latents."""
-    file: str
-    """Number of the clip in its split, as a file name without ending."""
-
-
-class _Cache:
-    """A folder of episodes with an index. Subclasses fill it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def complete(self) -> bool:
-        """True when every episode is on disk."""
-        return (self.folder / INDEX).exists()
-
-    @cached_property
-    def _index(self) -> dict[str, Any]:
-        value = read_json(self.folder / INDEX)
-        if not isinstance(value, dict):
-            raise BadValue(f"{self.folder} has no readable index: delete this folder and run again.")
-        return value
-
-    @cached_property
-    def _facts(self) -> list[EpisodeFacts]:
-        return [EpisodeFacts(**{**one, "shape": tuple(one["shape"])}) for one in self._index["episodes"]]
-
-    def __len__(self) -> int:
-        return len(self._facts)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Light to send to loader processes: indices and maps are opened again over there."""
-        return {key: value for key, value in self.__dict__.items() if key not in {"_maps", "dataset", "tokenizer"}}
-
-    def facts(self, index: int) -> EpisodeFacts:
-        """Of clip `index`."""
-        return self._facts[index]
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        """Of the clip's main array."""
-        return self._facts[index].shape
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Clips that could not be used → reason."""
-        return self._index["skipped"]
-
-    def _wait_or_build(self) -> None:
-        """Rank 0 builds; the other ranks wait for the index."""
-        while process_rank() != 0 and not self.complete:
-            time.sleep(0.5)
-        if not self.complete:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for leftover in self.folder.glob(".*.tmp"):
-                with suppress(FileNotFoundError):  # another process may be building, too: leave its young files
-                    if time.time() - leftover.stat().st_mtime > 3600:
-                        leftover.unlink()
-            self._fill()
-
-    def _fill(self) -> None:
-        raise TypeError(f"{type(self).__name__} does not say how it is filled")
-
-    def _finish(self, entries: Mapping[int, Mapping[str, Any]]) -> None:
-        """Write the index, in the order of the split."""
-        ordered = [entries[number] for number in sorted(entries)]
-        good = [entry for entry in ordered if "error" not in entry]
-        bad = {entry["file"]: entry["error"] for entry in ordered if "error" in entry}
-        write_json(self.folder / INDEX, {"episodes": good, "skipped": bad})
-        for name, reason in bad.items():
-            say(f"skipped clip {name}: {reason}")
 
 
 # --------------------------------------------------------------------------------------------------------- frames
 
 
-class FrameCache(_Cache):
+class FrameCache(CacheFolder):
     """The clips of one split: uint8 frames in one .npy each, times, actions and poses in an .npz beside it."""
 
     def __init__(self, dataset: Dataset, split: Split, root: Path | str, *, workers: int = 2) -> None:
-        self.dataset, self.split, self.workers = dataset, split, workers
+        self.dataset, self.workers = dataset, workers
+        self.split: Split = split
         self.name = f"frames{FORMAT}-{dataset.fingerprint()[:16]}-{split}"
         super().__init__(Path(root) / self.name)
 
-    def build(self) -> FrameCache:
+    def fill(self) -> FrameCache:
         """Make what is missing, with a progress bar; returns itself. Clips that cannot be read are skipped and named.
 
         Raises StorageError where the folder cannot be written.
@@ -149,8 +62,8 @@ class FrameCache(_Cache):
                 frames=self.frames(index),
                 times=arrays["times"],
                 fps=facts.fps,
-                actions=arrays["actions"] if "actions" in arrays else None,
-                poses=arrays["poses"] if "poses" in arrays else None,
+                actions=arrays.get("actions"),
+                poses=arrays.get("poses"),
                 caption=facts.caption,
                 episode=facts.episode,
                 source=facts.source,
@@ -215,14 +128,15 @@ def _store(number: int) -> tuple[int, dict[str, Any]]:
 def store_clip(dataset: Dataset, split: Split, number: int, folder: Path) -> dict[str, Any]:
     """Write clip `number` unless it is there, frames first; returns its index entry, or {"file", "error"}."""
     file = f"{number:06d}"
-    with suppress(FileNotFoundError, KeyError, ValueError, EOFError, OSError):
-        with np.load(folder / f"{file}.npz", allow_pickle=False) as arrays:
+    stored = folder / f"{file}.npz"
+    if stored.exists():
+        with np.load(stored, allow_pickle=False) as arrays:
             return json.loads(str(arrays["entry"]))
     try:
         clip = dataset.clip(split, number)
     except ReadError as error:
         return {"file": file, "error": str(error)}
-    _save_array(folder / f"{file}.npy", clip.frames)
+    save_array(folder / f"{file}.npy", clip.frames)
     entry = {
         "episode": clip.episode,
         "source": clip.source,
@@ -236,11 +150,6 @@ def store_clip(dataset: Dataset, split: Split, number: int, folder: Path) -> dic
     with atomic_file(folder / f"{file}.npz") as temporary, open(temporary, "wb") as opened:
         np.savez(opened, **{name: value for name, value in arrays.items() if value is not None})
     return entry
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with atomic_file(path) as temporary, open(temporary, "wb") as opened:
-        np.save(opened, np.ascontiguousarray(array), allow_pickle=False)
 
 
 # -------------------------------------------------------------------------------------------------------- latents
@@ -267,8 +176,8 @@ class LatentEpisode:
         return len(self.z)
 
 
-class LatentCache(_Cache):
-    """The latents of a FrameCache under one frozen tokenizer, whole videos at once, as encoding a context alone gives."""
+class LatentCache(CacheFolder):
+    """The latents of a FrameCache under one frozen tokenizer, each video encoded whole."""
 
     BUDGET = 1 << 19
     """Pixels encoded together; a longer video goes alone. Groups do not depend on what is already there."""
@@ -278,19 +187,20 @@ class LatentCache(_Cache):
         frames: FrameCache,
         tokenizer: Tokenizer,
         root: Path | str,
-        key: Mapping[str, Any],
         *,
         dtype: Literal["float16", "float32"] = "float32",
     ) -> None:
-        """`key` is what determines the tokenizer's weights, such as its stage's name; it names the folder."""
+        """The folder under `root` is named by the frames, the tokenizer's weights and `dtype`."""
+        from zoo.stages.encode import weights_hash
+
         self.video, self.tokenizer, self.dtype = frames, tokenizer, dtype
-        self.key = {**key, "frames": frames.name, "dtype": dtype, "format": FORMAT}
+        self.key = {"frames": frames.name, "weights": weights_hash(tokenizer), "dtype": dtype, "format": FORMAT}
         self._signals: dict[int, tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]] = {}
         super().__init__(Path(root) / f"latents-{short_hash(self.key)}-{frames.split}")
 
-    def build(self) -> LatentCache:
+    def fill(self) -> LatentCache:
         """Encode what is missing, on the tokenizer's device, with a progress bar; returns itself."""
-        self.video.build()
+        self.video.fill()
         self._wait_or_build()
         return self
 
@@ -344,14 +254,14 @@ class LatentCache(_Cache):
     def _save(self, index: int, z: np.ndarray) -> None:
         clip, facts = self.video.clip(index), self.video.facts(index)
         last = np.array([self.tokenizer.last_frame(f) for f in range(len(z))])
-        _save_array(self.folder / f"{facts.file}.npy", z)
+        save_array(self.folder / f"{facts.file}.npy", z)
         arrays: dict[str, np.ndarray] = {"entry": np.array(json.dumps({**facts.__dict__, "shape": list(z.shape)}))}
         if clip.poses is not None:
             arrays |= {"poses": clip.poses[last].astype(np.float32), "origin": clip.poses[0].astype(np.float32)}
         if clip.actions is not None:
             arrays["actions"] = latent_actions(clip.actions, last)
         with atomic_file(self.folder / f"{facts.file}.npz") as temporary, open(temporary, "wb") as opened:
-            np.savez(opened, **arrays)
+            np.savez(opened, **arrays)  # type: ignore[arg-type]
 
 
 def latent_actions(actions: np.ndarray, last: np.ndarray) -> np.ndarray:

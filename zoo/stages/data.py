@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def window_times(indices: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """`Window.times` of one clip: latent-frame indices [F] minus that of the first latent (unobserved) frame, float32."""
+    """`Window.times` of one clip: latent-frame indices [F] minus that of its first latent (unobserved) frame."""
     first = indices[np.flatnonzero(~observed)[0]]
     return (indices - first).astype(np.float32)
 

@@ -12,17 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from zoo.checkpoint import (
-    WEIGHTS,
     AtomicCheckpointIO,
     Interrupted,
     Keeper,
@@ -30,12 +27,12 @@ from zoo.checkpoint import (
     Preempted,
     check_owner,
     good_checkpoint,
-    load_weights,
-    save_weights,
 )
 from zoo.errors import BadValue, UnmetNeed
-from zoo.progress import Bar, say
+from zoo.progress import say
+from zoo.stages.callbacks import AverageWeights, Finishing, StepSeeds, TrainingProgress, sharded
 from zoo.stages.optimiser import as_settings
+from zoo.stages.weights import WEIGHTS, read_weights, write_weights
 from zoo.store import StageDir, StorageError, process_rank
 
 
@@ -45,10 +42,12 @@ def fit(
     """Train `stage` to its last step unless `stage_dir` is done, write its weights, and return the facts of the run.
 
     Args:
-        stage: a TokenizerStage or GeneratorStage; on return its modules hold the final (averaged) weights, in eval mode.
-        batches: item `step` is that step's batch; has `batch`, `steps`, `rank` and `world`.
-        trainer_settings: the recipe's `trainer`: accelerator, devices, strategy, precision, log_every, checkpoint_every.
-        settings: the recipe's `train.<stage>`: steps, seed, ema (0 for none), grad_clip (0 for none).
+        stage: a TokenizerStage or GeneratorStage; on return its modules hold the final (averaged) weights, in eval
+            mode.
+        batches: item `step` is that step's batch; has `batch`, `steps`, `seed`, `rank` and `world`.
+        trainer_settings: the recipe's `trainer`: accelerator, devices, strategy, precision, log_every,
+            checkpoint_every.
+        settings: the recipe's `train.<stage>`: steps, ema (0 for none), grad_clip (0 for none).
         resume: go on from the folder's last good checkpoint; False starts over.
 
     Raises:
@@ -58,7 +57,7 @@ def fit(
     settings, trainer_settings = as_settings(settings), as_settings(trainer_settings)
     with stage_dir.lock():
         if stage_dir.done and (stage_dir.path / WEIGHTS).exists():
-            load_weights(stage_dir.path / WEIGHTS, stage.trained_modules())
+            read_weights(stage_dir.path / WEIGHTS, stage.trained_modules())
             stage.eval()
             return stage_dir.facts()
         stage_dir.mark("running")
@@ -99,7 +98,7 @@ def _run(
         "resumed_from": None,
         "parameters": sum(p.numel() for module in stage.trained_modules().values() for p in module.parameters()),
     }
-    finishing = _Finishing()
+    finishing = Finishing()
     if stage.trainable and settings.steps > 0:
         facts |= _train(stage, batches, stage_dir, trainer_settings, settings, resume, finishing)
     began = time.monotonic()
@@ -111,7 +110,7 @@ def _run(
     facts["seconds"] += time.monotonic() - began
     if process_rank() == 0:
         metadata = {"stage": stage_dir.name, "steps": str(facts["steps"])}
-        save_weights(stage_dir.path / WEIGHTS, stage.trained_modules(), metadata, gathered=finishing.gathered)
+        write_weights(stage_dir.path / WEIGHTS, stage.trained_modules(), metadata, gathered=finishing.gathered)
     return facts | {"peak_memory_bytes": peak_memory()}
 
 
@@ -122,7 +121,7 @@ def _train(
     trainer_settings: Any,
     settings: Any,
     resume: bool,
-    finishing: _Finishing,
+    finishing: Finishing,
 ) -> dict[str, Any]:
     if not resume and process_rank() == 0:
         AtomicCheckpointIO().remove_checkpoint(stage_dir.path / "last.ckpt")
@@ -139,7 +138,7 @@ def _train(
     average = [AverageWeights(ema)] if ema else []
     progress = TrainingProgress(f"training {stage_dir.stage}", step, int(settings.steps))
     trainer = _trainer(
-        [*average, StepSeeds(int(settings.seed)), NaNGuard(stage_dir.path), progress, finishing, keeper],
+        [*average, StepSeeds(batches.seed), NaNGuard(stage_dir.path), progress, finishing, keeper],
         stage_dir.path / "logs" / f"from_{step:07d}",
         trainer_settings,
         settings,
@@ -193,20 +192,14 @@ def _loggers(logs: Path) -> list[Any]:
 
 
 def resolve_precision(precision: Any, accelerator: str) -> Any:
-    """ "auto" is bfloat16 autocast where a CUDA device has it and float32 elsewhere (CPUs without AMX: 40 times slower)."""
+    """Of `auto`: bfloat16 autocast where a CUDA device has it, else float32 (a CPU without AMX is 40 times slower)."""
     if precision != "auto":
         return precision
     cuda = accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
     return "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def sharded(strategy: Any) -> bool:
-    """True for a strategy, by name or instance, under which no process holds the whole model."""
-    name = (strategy if isinstance(strategy, str) else type(strategy).__name__).lower().replace("_", "")
-    return any(part in name for part in ("fsdp", "deepspeed", "modelparallel"))
-
-
-# --------------------------------------------------------------------------------------------------- callbacks
+# -------------------------------------------------------------------------------------------------------- data
 
 
 class StepData(LightningDataModule):
@@ -237,76 +230,6 @@ class _Steps:
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.start, self.end))
-
-
-class AverageWeights(WeightAveraging):
-    """w̄ ← d·w̄ + (1-d)·w after every step n, with d = min(decay, (1+n)/(10+n)), so that short runs forget their start.
-
-    Buffers are copied, not averaged: counts and fitted statistics have no mean.
-    """
-
-    def __init__(self, decay: float) -> None:
-        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-            n = int(count)
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-        super().__init__(use_buffers=False, multi_avg_fn=average)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # Lightning skips `on_train_end` for a run that was resumed at its very last step.
-        if trainer.global_step >= trainer.max_steps and self._average_model is not None:
-            self._copy_average_to_current(pl_module)
-
-
-class StepSeeds(Callback):
-    """Seeds torch's global generators from (seed, step, rank), so dropout inside a network resumes exactly, too."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        state = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank, 2]).generate_state(1)
-        torch.manual_seed(int(state[0]))
-
-
-class TrainingProgress(Callback):
-    """Draws the bar, and remembers the last logged losses."""
-
-    def __init__(self, description: str, start: int, total: int) -> None:
-        self.bar = Bar(description, total, start)
-        self.losses: dict[str, float] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.bar.__enter__()
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        if trainer.is_global_zero:
-            self.bar.advance(note=f"loss {float(outputs['loss']):.4g}")
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.losses = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._close(trainer)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._close(trainer)
-
-    def _close(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and hasattr(self.bar, "_began"):
-            self.bar.__exit__()
-
-
-class _Finishing(Callback):
-    """Notes the device, and collects whole weights from a sharded strategy while it still can."""
-
-    def __init__(self) -> None:
-        self.device = torch.device("cpu")
-        self.gathered: dict[str, Tensor] | None = None
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.device = trainer.strategy.root_device
-        if sharded(trainer.strategy):
-            self.gathered = trainer.strategy.lightning_module_state_dict()
 
 
 # ------------------------------------------------------------------------------------------------- surroundings

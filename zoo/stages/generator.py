@@ -32,16 +32,29 @@ class GeneratorStage(LightningModule):
     Every clip counts the same, whatever its size. Levels, noise and dropouts depend on (seed, step, rank) alone.
     """
 
-    def __init__(self, network: Any, objective: Any, noise: Any, text_encoder: Any | None, settings: Any) -> None:
-        """`settings`: train.generator, as an object or a mapping. A text encoder of width 0 counts as none."""
+    def __init__(
+        self,
+        network: Any,
+        objective: Any,
+        noise: Any,
+        text_encoder: Any | None,
+        settings: Any,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        """`settings`: train.generator, as an object or a mapping; `seed` stands in for its own where that is None.
+
+        A text encoder of width 0 counts as none.
+        """
         super().__init__()
         self.network = network
         self.objective = objective
         self.noise = noise
         self.settings = as_settings(settings)
-        used = text_encoder is not None and text_encoder.width > 0
-        self.text_encoder = text_encoder if used and text_encoder.trainable else None
-        self._frozen = _Outside(text_encoder if used and not text_encoder.trainable else None)
+        self.seed = int(self.settings.seed if seed is None else seed)
+        used = text_encoder if text_encoder is not None and text_encoder.width > 0 else None
+        self.text_encoder = used if used is not None and used.trainable else None
+        self._frozen = _Outside(used if self.text_encoder is None else None)
         self._known = _Outside({})  # embeddings of captions that were seen, for a frozen encoder
 
     trainable = True
@@ -63,7 +76,7 @@ class GeneratorStage(LightningModule):
 
     def loss(self, batch: GeneratorBatch, step: int) -> Tensor:
         """The training loss of `batch` at `step`: a scalar."""
-        draws = _generator("cpu", self.settings.seed, step, self.global_rank, 0)
+        draws = _generator("cpu", self.seed, step, self.global_rank, 0)
         observed, valid = batch.window.observed, batch.window.valid
         level = self.noise.levels(lambda shape: self.objective.sample_t(shape, draws).to(observed.device), observed)
         level = torch.where(valid & ~observed, level, 0.0)
@@ -109,7 +122,7 @@ class GeneratorStage(LightningModule):
 
     def _noise(self, z: Tensor | Sequence[Tensor], step: int) -> Any:
         first = z[0]
-        generator = _generator(first.device, self.settings.seed, step, self.global_rank, 1)
+        generator = _generator(first.device, self.seed, step, self.global_rank, 1)
 
         def draw(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -24,7 +24,7 @@ def learning_rate_factor(step: int, *, steps: int, warmup: int) -> float:
 
 
 def adamw(parameters: Iterable[nn.Parameter], settings: Any) -> dict[str, Any]:
-    """What `configure_optimizers` returns. Weight decay touches matrices only, not biases, gains or embeddings' norms."""
+    """What `configure_optimizers` returns. Weight decay touches matrices only, not biases or gains."""
     trained = [p for p in parameters if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": float(getattr(settings, "weight_decay", 0.0))},
