@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from components.contracts import Clip, DataReport, ReadError, Reader, Split
+from components.contracts import Clip, DataReport, Reader, ReadError, Split
 from components.video_index import SUFFIXES, Cut, Entry, build_index, find_videos, read_blocks
 from components.video_manifest import Row, assign_splits, find_manifest, folder_caption, read_manifest
 from zoo.component import Config, component
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 @component(
     cite=None,
     note="a folder of videos of any size and length, with captions from a manifest or from folder names",
+    needs={"reader"},
     gives={"captions"},
 )
 class VideoFolder:
@@ -59,7 +60,7 @@ class VideoFolder:
         memory_mb: int = Field(256, ge=0, description="resized clips kept in memory")
 
         @model_validator(mode="after")
-        def _fits(self) -> Config:
+        def _fits(self) -> VideoFolder.Config:
             if self.size < self.multiple_of:
                 raise ValueError(f"size {self.size} is smaller than multiple_of {self.multiple_of}")
             return self
@@ -189,7 +190,7 @@ class VideoFolder:
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        given = {name: row.split for name, row in self._rows.items()}
+        given: dict[str, Split | None] = {name: row.split for name, row in self._rows.items()}
         splits = assign_splits([entry.name for entry in self._usable], given)
         moved = [name for name, split in splits.items() if given.get(name) and given[name] != split]
         if moved:

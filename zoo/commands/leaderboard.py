@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.errors import BadValue, UserError, nearest
@@ -48,6 +48,16 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(text)
     _name_broken(collection.broken, style)
     return 0
+
+
+def show(folder: Path, only: Sequence[Path]) -> None:
+    """Print the table of some records of a folder, beside whatever could not be read there."""
+    from benchmarks.leaderboard import boards, collect
+
+    collection = collect([folder])
+    wanted = {path.resolve() for path in only}
+    kept = [entry for entry in collection.entries if entry.path.resolve() in wanted]
+    _print_tables(boards(kept), collection.broken)
 
 
 def _options(arguments: list[str]) -> dict[str, str]:

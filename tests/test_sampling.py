@@ -1,0 +1,113 @@
+"""The sampling engine: caches, batches and plans change nothing but speed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from zoo import compose, registry
+from zoo.recipe import resolve
+from zoo.sampling import Engine, Request
+
+FRAMES = 14
+
+
+def build_engine(rollout: str = "autoregressive", *options: str, **changes) -> Engine:
+    arguments = [
+        "recipe=quickstart",
+        f"rollout={rollout}",
+        "backbone.width=16",
+        "backbone.depth=2",
+        "backbone.heads=2",
+        "solver.steps=2",
+        *options,
+    ]
+    (recipe,) = resolve(arguments, sweep=False)
+    torch.manual_seed(0)
+    generator = compose.build_generator(recipe, compose.Sizes(channels=3, action_dim=2))
+    with torch.no_grad():  # zero-initialised modulations and heads would hide errors
+        for parameter in generator.network.parameters():
+            parameter.copy_(0.3 * torch.randn_like(parameter))
+    engine = Engine(
+        network=generator.network.eval(),
+        objective=generator.objective,
+        solver=compose.build("solver", recipe.part("solver")),
+        guidance=compose.build("guidance", recipe.part("guidance")),
+        rollout=compose.build("rollout", recipe.part("rollout")),
+        text_encoder=generator.text_encoder,
+        window=6,
+        step=3,
+    )
+    return replace(engine, **changes)
+
+
+def request(number: int, given: int = 4) -> Request:
+    generator = torch.Generator().manual_seed(number)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    return Request(f"episode {number}", draw(3, given, 4, 4), FRAMES, draw(FRAMES, 2), draw(FRAMES, 4))
+
+
+ROLLOUTS = registry.names("rollout")
+
+
+def test_the_walk_is_complete():
+    assert {"autoregressive", "long_range", "hierarchical", "pose_nearest"} <= set(ROLLOUTS)
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+def test_remembering_observed_frames_changes_nothing(rollout):
+    requests = [request(0), request(1)]
+    with_memory = build_engine(rollout).generate(requests)
+    without = build_engine(rollout, cache=False).generate(requests)
+    for a, b in zip(with_memory, without, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max().clamp_min(1)))
+
+
+def test_the_batch_size_changes_nothing():
+    requests = [request(number) for number in range(3)]
+    together = build_engine(batch=8).generate(requests)
+    alone = [build_engine(batch=1).generate([one])[0] for one in requests]
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4 * float(a.abs().max().clamp_min(1)))
+
+
+def test_given_frames_stay_and_all_others_are_made():
+    asked = request(0)
+    (made,) = build_engine().generate([asked])
+    assert torch.equal(made[:, :4], asked.context)
+    assert (made[:, 4:].abs().amax(dim=(0, 2, 3)) > 0).all()
+
+
+def test_requests_of_several_lengths_and_contexts_share_a_call():
+    requests = [request(0), request(1, given=6), replace(request(2), frames=9)]
+    together = build_engine().generate(requests)
+    for asked, video in zip(requests, together, strict=True):
+        assert video.shape[1] == asked.frames
+        torch.testing.assert_close(video, build_engine().generate([asked])[0], rtol=1e-4, atol=1e-3)
+
+
+def test_noise_depends_on_seed_and_episode():
+    first, again = (build_engine(seed=1).generate([request(0)])[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, build_engine(seed=2).generate([request(0)])[0])
+    renamed = replace(request(0), episode="another")
+    assert not torch.equal(first, build_engine(seed=1).generate([renamed])[0])
+
+
+def test_stabilisation_shows_generated_history_noised():
+    plain = build_engine().generate([request(0)])[0]
+    noised = build_engine(stabilisation=0.3).generate([request(0)])[0]
+    assert torch.equal(plain[:, :7], noised[:, :7])  # the first step looks at given frames alone, which stay clean
+    assert not torch.equal(plain[:, 7:], noised[:, 7:])
+
+
+def test_cost_counts_network_calls():
+    _, cost = build_engine().generate_with_cost([request(0), request(1)])
+    steps = -(-(FRAMES - 4) // 3)
+    assert cost.frames_made == 2 * (FRAMES - 4)
+    assert cost.network_calls == 2 * steps * (2 + 1)  # two denoising steps and one pass to remember
+    assert len(cost.seconds_by_step) == steps
+
+

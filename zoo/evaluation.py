@@ -1,0 +1,337 @@
+"""From a trained model to leaderboard rows: generate the suite's videos, score them, write the record.
+
+Generated videos live in a stage folder of their own, named by everything that influences them, so that judging again
+with another metric generates nothing. Floors and ceilings are rows of the same table, scored once per group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import harness
+from benchmarks import record as records
+from benchmarks.suite import Suite
+from components.contracts import Clip
+from zoo import compose, registry
+from zoo.pipeline import Pipeline, full, module_of
+from zoo.progress import Bar, say
+from zoo.source_digest import digest
+from zoo.store import DIGEST_KEY, StageDir, atomic_file, write_json
+
+if TYPE_CHECKING:
+    from benchmarks.contracts import Results
+    from zoo.model import Scene, ZooModel
+
+SAMPLE_SOURCE = ("zoo.sampling", "zoo.model", "zoo.evaluation")
+SHOWN = 3
+"""Episodes whose videos go beside a record."""
+SHOWN_HEIGHT = 128
+"""Pixels; small frames are enlarged by a whole number to about this, so that a person sees them."""
+
+
+@dataclass
+class Evaluation:
+    """One recipe judged by its suite."""
+
+    pipeline: Pipeline
+    suite: Suite
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Any:
+        return self.pipeline.recipe
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the rows of this suite go."""
+        return self.pipeline.store.root / "records" / self.suite.name
+
+    # ------------------------------------------------------------------------------------------------ test set
+
+    @cached_property
+    def dataset(self) -> Any:
+        """What is judged on: the suite's own world, or the recipe's data set."""
+        if self.suite.dataset is None:
+            return self.pipeline.dataset
+        from zoo.recipe import Part
+
+        part = Part(name=self.suite.dataset.name, options=self.suite.dataset.options)
+        return compose.build_dataset(part, self.recipe.part("reader"))
+
+    @cached_property
+    def dataset_reference(self) -> records.DatasetReference:
+        """Its name and content, and what was left out of it."""
+        chosen = self.suite.dataset or self.recipe.part("dataset")
+        report = self.dataset.report()
+        said = {"episodes": dict(report.episodes), "skipped": dict(report.skipped)}
+        return records.DatasetReference(
+            name=chosen.name, fingerprint=self.dataset.fingerprint(), options=dict(chosen.options), report=said
+        )
+
+    def skipped(self) -> dict[str, str]:
+        """Files that the training and the test data left out, and why."""
+        report = self.pipeline.dataset.report()
+        return {**report.skipped, **self.dataset_reference.report["skipped"]}
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        """The suite's episodes."""
+        return harness.episodes(self.suite, self.dataset)
+
+    @cached_property
+    def judged_on(self) -> str:
+        """The data set's part of every metric key."""
+        return harness.dataset_name(self.dataset_reference.name, self.dataset_reference.fingerprint)
+
+    # ---------------------------------------------------------------------------------------------- generation
+
+    @cached_property
+    def sample_key(self) -> dict[str, Any]:
+        """Everything that influences the generated videos."""
+        parts = {axis: full(axis, self.recipe.part(axis)) for axis in compose.SAMPLING_AXES}
+        modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
+        suite = self.suite
+        return {
+            "generator": self.pipeline.generator_dir.name,
+            "parts": parts,
+            "sample": self.recipe.sample.model_dump(mode="json"),
+            "test": [self.dataset_reference.fingerprint, suite.split, suite.episodes, suite.frames, suite.context],
+            DIGEST_KEY: digest([*modules, *SAMPLE_SOURCE]),
+        }
+
+    @cached_property
+    def sample_dir(self) -> StageDir:
+        """Where the generated videos are, or will be."""
+        return self.pipeline.store.stage_dir("sample", self.sample_key)
+
+    def videos(self) -> Iterator[np.ndarray]:
+        """The generated videos uint8 [T, H, W, 3], in the order of the clips; generates them first if needed."""
+        if not self.sample_dir.done:
+            with self.sample_dir.lock():
+                self._generate()
+        for index in range(len(self.clips)):
+            yield np.load(self.sample_dir.path / f"{index:04d}.npy", mmap_mode="r")
+
+    def _generate(self) -> None:
+        began = perf_counter()
+        model = self.pipeline.model()
+        scenes = [scene_of(clip, self.suite.context) for clip in self.clips]
+        rollout = self.recipe.part("rollout").name
+        write_json(self.sample_dir.path / "recipe.json", self.recipe.to_dict())
+        with Bar(f"generating with {rollout}", sum(scene.frames - self.suite.context for scene in scenes)) as bar:
+            videos, cost = model.sample_with_cost(scenes, done=bar.advance)
+        for index, video in enumerate(videos):
+            with atomic_file(self.sample_dir.path / f"{index:04d}.npy") as path, open(path, "wb") as opened:
+                np.save(opened, video)
+        seconds = perf_counter() - began
+        made = max(cost.frames_made, 1)
+        self.sample_dir.mark(
+            "done",
+            parents={"generator": self.pipeline.generator_dir.name, "tokenizer": self.pipeline.tokenizer_dir.name},
+            seconds=seconds,
+            seconds_per_frame=sum(cost.seconds_by_step) / made,
+            seconds_by_step=cost.seconds_by_step,
+            network_calls_per_frame=cost.network_calls / made,
+        )
+        self.seconds["sample"] = seconds
+
+    # -------------------------------------------------------------------------------------------------- record
+
+    @cached_property
+    def evaluation_dir(self) -> StageDir:
+        """Names the record of this row."""
+        metrics = [module_of("metric", entry.name) for entry in self.suite.metrics]
+        key = {
+            "sample": self.sample_dir.name,
+            "suite": self.suite.reference().model_dump(mode="json"),
+            DIGEST_KEY: digest(["benchmarks.harness", "benchmarks.record", *metrics]),
+        }
+        return self.pipeline.store.stage_dir("evaluation", key)
+
+    @property
+    def group(self) -> str:
+        """Rows of one generator on one test set, which can be compared video by video."""
+        return records.digest([self.pipeline.generator_dir.name, self.suite.protocol, self.judged_on])
+
+    def row(self) -> Path:
+        """The record of this recipe, as a file; judged now unless it was before."""
+        path = self._known(self.evaluation_dir)
+        if path is not None:
+            say(f"{self.label}: judged before, in {path}")
+            return path
+        results = self._score()
+        record = self._record(results)
+        path = self._write(record, list(self.videos())[:SHOWN])
+        self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
+        return path
+
+    def _known(self, folder: StageDir) -> Path | None:
+        path = self.pipeline.store.root / folder.facts().get("record", "-")
+        return path if folder.done and path.is_file() else None
+
+    def _score(self) -> Results:
+        began = perf_counter()
+        videos = list(self.videos())
+        began_scoring = perf_counter()
+        with Bar(f"judging {self.label}", len(videos)) as bar:
+            results = harness.evaluate(
+                videos, self.clips, self.suite, dataset=self.judged_on, progress=lambda *_: bar.advance()
+            )
+        self.seconds.setdefault("sample", began_scoring - began)
+        self.seconds["evaluate"] = perf_counter() - began_scoring
+        return results
+
+    @property
+    def label(self) -> str:
+        """What tells this row from its neighbours: what the sweep set, else the rollout."""
+        point = {key: value for key, value in self.recipe.point.items()} or {"rollout": self.recipe.part("rollout").name}
+        return ", ".join(f"{key}={value}" for key, value in point.items())
+
+    def _record(self, results: Results) -> records.Record:
+        recipe, pipeline = self.recipe, self.pipeline
+        facts, parts = self.sample_dir.facts(), {**recipe.parts}
+        cites = [registry.card(axis, part.name).cite for axis, part in parts.items()]
+        keys = [key.strip() for cite in cites if cite for key in cite.split(",")]
+        stages = (pipeline.tokenizer_dir, pipeline.generator_dir, self.sample_dir)
+        return records.Record(
+            name=recipe.name,
+            label=self.label,
+            group=self.group,
+            suite=self.suite.reference(),
+            recipe=recipe.to_dict(),
+            recipe_hash=recipe.hash(),
+            stages={folder.stage: folder.name for folder in stages},
+            stale=pipeline.stale,
+            components={axis: part.name for axis, part in parts.items()},
+            versions=results.versions,
+            citations=sorted({*keys, *results.citations}),
+            metrics=results.metrics,
+            curves=results.curves,
+            per_video=results.per_video,
+            dataset=self.dataset_reference,
+            seeds={
+                "tokenizer": recipe.train.tokenizer.seed,
+                "generator": pipeline.seed,
+                "sample": recipe.sample.seed,
+                "suite": self.suite.seed,
+            },
+            cost=self._cost(facts),
+            environment=records.environment(),
+            reader=pipeline.reader_version,
+        )
+
+    def _cost(self, facts: dict[str, Any]) -> records.Cost:
+        pipeline = self.pipeline
+        trained = (pipeline.tokenizer_dir.facts(), pipeline.generator_dir.facts())
+        memory = [stage.get("peak_memory_bytes") or 0 for stage in trained]
+        return records.Cost(
+            wall_seconds={**pipeline.seconds, **self.seconds},
+            trained_seconds={
+                "tokenizer": trained[0].get("seconds", 0.0),
+                "generator": trained[1].get("seconds", 0.0),
+                "sample": facts.get("seconds", 0.0),
+            },
+            seconds_per_frame=facts.get("seconds_per_frame"),
+            peak_memory_bytes=max(memory) or None,
+            parameters={"tokenizer": trained[0].get("parameters", 0), "generator": trained[1].get("parameters", 0)},
+            flops=facts.get("flops", {}),
+            network_calls_per_frame=facts.get("network_calls_per_frame"),
+        )
+
+    def _write(self, record: records.Record, videos: list[np.ndarray]) -> Path:
+        """Videos and strips first, then the record that names them."""
+        from components.video_file import write_contact_sheet, write_mp4
+
+        folder = self.records_folder
+        media = folder / "media" / records.file_name(record).removesuffix(".json")
+        shown: dict[str, str] = {}
+        for number, (clip, video) in enumerate(zip(self.clips, videos, strict=False)):
+            scale = max(1, round(SHOWN_HEIGHT / video.shape[1]))
+            for role, frames in (("truth", clip.frames), ("video", video)):
+                path = media / f"{role}-{number}.mp4"
+                write_mp4(path, np.asarray(frames), clip.fps, scale=scale)
+                shown[f"{role}/{clip.episode}"] = str(path.relative_to(folder))
+            sheet = media / f"strip-{number}.png"
+            after = slice(self.suite.context, None)
+            write_contact_sheet(sheet, [clip.frames[after], np.asarray(video)[after]], columns=10, scale=max(1, scale // 2))
+            shown[f"strip/{clip.episode}"] = str(sheet.relative_to(folder))
+        return records.write(record.model_copy(update={"artifacts": shown}), folder)
+
+    # ------------------------------------------------------------------------------------------------ controls
+
+    def controls(self) -> list[Path]:
+        """The records of the suite's floors and ceilings for this group; scored once."""
+        folder = self.pipeline.store.stage_dir(
+            "controls",
+            {
+                "tokenizer": self.pipeline.tokenizer_dir.name,
+                "group": self.group,
+                "suite": self.suite.reference().model_dump(mode="json"),
+                DIGEST_KEY: digest(
+                    ["benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)]
+                ),
+            },
+        )
+        known = [self.pipeline.store.root / path for path in folder.facts().get("records", ())]
+        if folder.done and all(path.is_file() for path in known):
+            return known
+        with folder.lock():
+            written = list(self._score_controls())
+            root = self.pipeline.store.root
+            folder.mark("done", records=[str(path.relative_to(root)) for path in written])
+        return written
+
+    def _score_controls(self) -> Iterator[Path]:
+        from zoo.model import ZooModel
+
+        model: ZooModel | None = None
+
+        def reconstruct(video: np.ndarray) -> np.ndarray:
+            nonlocal model
+            model = model or self.pipeline.model()
+            return model.reconstruct(video)
+
+        rows = harness.control_rows(
+            self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=SHOWN
+        )
+        with Bar("judging floors and ceilings", len(self.suite.controls)) as bar:
+            for row in rows:
+                record = records.Record(
+                    name=row.name,
+                    kind="control",
+                    role=row.role,
+                    group=self.group,
+                    suite=self.suite.reference(),
+                    stages={"tokenizer": self.pipeline.tokenizer_dir.name},
+                    versions=row.results.versions,
+                    citations=list(row.results.citations),
+                    metrics=row.results.metrics,
+                    curves=row.results.curves,
+                    per_video=row.results.per_video,
+                    dataset=self.dataset_reference,
+                    environment=records.environment(),
+                )
+                yield self._write(record, list(row.videos))
+                bar.advance()
+
+
+def scene_of(clip: Clip, context: int) -> Scene:
+    """What the model is told of a test clip: its first frames, and the actions, poses and caption of all of it."""
+    from zoo.model import Scene
+
+    return Scene(
+        frames=len(clip.frames),
+        context=clip.frames[:context],
+        actions=clip.actions,
+        poses=clip.poses,
+        prompt=clip.caption or "",
+        size=(clip.frames.shape[1], clip.frames.shape[2]),
+        episode=clip.episode,
+    )

@@ -1,0 +1,197 @@
+"""The composed model of a run, for use from Python: ``zoo.load(RUN)`` gives ``.encode``, ``.decode`` and ``.sample``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from components.contracts import Latent
+from zoo import compose
+from zoo.errors import BadValue, UnmetNeed
+from zoo.sampling import Cost, Engine, Request
+from zoo.stages.cache import latent_actions
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a video is made from: given frames, and what is known of the frames to come.
+
+    `frames` counts video frames, given ones included. `actions` [frames-1, A] and `poses` [frames, 4] cover the whole
+    video; either may be None where the model was not trained with them.
+    """
+
+    frames: int
+    context: np.ndarray | None = None
+    """uint8 [T, H, W, 3], T ≥ 0."""
+    actions: np.ndarray | None = None
+    poses: np.ndarray | None = None
+    prompt: str = ""
+    size: tuple[int, int] | None = None
+    """(height, width) in pixels, where no context says it."""
+    episode: str = "0"
+    """Keys the noise: the same (seed, episode, frame) draws the same noise in any batch."""
+
+
+@dataclass
+class ZooModel:
+    """A tokenizer and a generator that belong together, in eval mode on `device`."""
+
+    recipe: Recipe
+    tokenizer: Any
+    generator: compose.Generator
+    device: torch.device
+    size: tuple[int, int]
+    """(height, width) of the training videos: the default for scenes without context."""
+
+    @torch.inference_mode()
+    def encode(self, video_thwc: np.ndarray) -> Tensor:
+        """uint8 video [T, H, W, 3] to its normalised latent [C, F, H/s, W/s]; T is cut to whole latents."""
+        whole = self.tokenizer.video_frames(self.tokenizer.latent_frames(len(video_thwc)))
+        pixels = to_pixels(video_thwc[:whole]).to(self.device)
+        return self.tokenizer.encode(pixels[None]).z[0]
+
+    @torch.inference_mode()
+    def decode(self, z_cfhw: Tensor, chunk: int = 64) -> np.ndarray:
+        """Latent [C, F, H, W] to uint8 video [T, H', W', 3], in one ordered streaming pass of `chunk` latents."""
+        pieces = (piece[None].to(self.device) for piece in z_cfhw.split(chunk, dim=1))
+        return np.concatenate([to_uint8(part[0]) for part in self.tokenizer.decode_stream(pieces)])
+
+    def reconstruct(self, video_thwc: np.ndarray) -> np.ndarray:
+        """What the tokenizer alone makes of a video [T, H, W, 3]: the ceiling of anything generated through it."""
+        decoded = self.decode(self.encode(video_thwc))
+        short = len(video_thwc) - len(decoded)
+        return np.concatenate([decoded, np.repeat(decoded[-1:], short, axis=0)]) if short > 0 else decoded
+
+    def engine(self, recipe: Recipe | None = None) -> Engine:
+        """The sampling engine of a recipe (the run's own unless given): solver, guidance, rollout and their settings."""
+        recipe = recipe or self.recipe
+        guidance = compose.build("guidance", recipe.part("guidance"))
+        compose.check_guidance(self.recipe, guidance)
+        sample = recipe.sample
+        return Engine(
+            network=self.generator.network,
+            objective=self.generator.objective,
+            solver=compose.build("solver", recipe.part("solver")),
+            guidance=guidance,
+            rollout=compose.build("rollout", recipe.part("rollout")),
+            text_encoder=self.generator.text_encoder,
+            window=sample.window,
+            step=sample.step,
+            seed=sample.seed,
+            stabilisation=sample.stabilisation,
+            cache=sample.cache,
+            batch=sample.batch,
+        )
+
+    def sample(self, scenes: Scene | Sequence[Scene], *, recipe: Recipe | None = None) -> list[np.ndarray]:
+        """Videos uint8 [frames, H, W, 3] of the scenes; given frames come back as they are."""
+        videos, _ = self.sample_with_cost([scenes] if isinstance(scenes, Scene) else scenes, recipe=recipe)
+        return videos
+
+    def sample_with_cost(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        recipe: Recipe | None = None,
+        done: Callable[[int], None] = lambda made: None,
+    ) -> tuple[list[np.ndarray], Cost]:
+        """As `sample`, with what it cost; `done(n)` is told of every n latent frames made."""
+        engine = self.engine(recipe)
+        latents, cost = engine.generate_with_cost([self.request(scene) for scene in scenes], done)
+        return [self._finish(scene, z) for scene, z in zip(scenes, latents, strict=True)], cost
+
+    def request(self, scene: Scene) -> Request:
+        """A scene in latent frames: context cut to whole latents and encoded alone, poses of each latent's last frame."""
+        tokenizer, given = self.tokenizer, self.generator.task.context(0 if scene.context is None else len(scene.context))
+        total = latents_for(tokenizer, scene.frames)
+        whole = tokenizer.latent_frames(given) if given else 0
+        if whole:
+            assert scene.context is not None
+            context = self.encode(scene.context[:given])
+        else:
+            context = self._blank(scene.size)
+        last = np.minimum([tokenizer.last_frame(f) for f in range(total)], scene.frames - 1)
+        return Request(
+            episode=scene.episode,
+            context=context,
+            frames=max(total, whole),
+            actions=self._actions(scene, last),
+            poses=self._poses(scene, last),
+            prompt=scene.prompt,
+        )
+
+    def _blank(self, size: tuple[int, int] | None) -> Tensor:
+        height, width = size or self.size
+        factor = self.tokenizer.spatial_factor
+        if height % factor or width % factor:
+            raise BadValue(f"size={height}x{width} is not a multiple of the tokenizer's factor {factor}: choose one.")
+        return torch.zeros(self.tokenizer.channels, 0, height // factor, width // factor)
+
+    def _poses(self, scene: Scene, last: np.ndarray) -> Tensor | None:
+        if scene.poses is None:
+            if self.recipe.part("pose_encoding").name != "none":
+                raise UnmetNeed("this model was trained with camera poses: give `poses` [frames, 4] for the whole video.")
+            return None
+        return torch.from_numpy(np.asarray(scene.poses, dtype=np.float32)[last])
+
+    def _actions(self, scene: Scene, last: np.ndarray) -> Tensor | None:
+        if self.generator.sizes.action_dim == 0:
+            return None
+        if scene.actions is None:
+            raise UnmetNeed("this model was trained with actions: give `actions` [frames-1, A] for the whole video.")
+        return torch.from_numpy(latent_actions(scene.actions, last))
+
+    def _finish(self, scene: Scene, z_cfhw: Tensor) -> np.ndarray:
+        video = self.decode(z_cfhw)[: scene.frames]
+        if scene.context is not None:
+            given = self.generator.task.context(len(scene.context))
+            video[:given] = scene.context[:given][: len(video)]
+        return video
+
+    def dataset(self) -> Any:
+        """The data set the model was trained on."""
+        return compose.build_dataset(self.recipe.part("dataset"), self.recipe.part("reader"))
+
+
+def load(run: str | Path, *, overrides: Sequence[str] = (), root: Path | str | None = None) -> ZooModel:
+    """The trained model of RUN: a generator's folder, its name under ./runs, or a record.
+
+    Args:
+        overrides: sampling keys as on the command line, e.g. ``["rollout=hierarchical", "solver.steps=8"]``.
+        root: where the runs are; ./runs or the environment variable ZOO_RUNS unless given.
+
+    Raises:
+        UserError: no such run, a run that is not finished, or an override that would need another training.
+    """
+    from zoo import runs
+    from zoo.pipeline import Pipeline
+    from zoo.store import Store
+
+    store = Store(root)
+    folder = runs.generator_of(store, run)
+    trained = runs.recipe_of(store, run)
+    recipe = runs.edited(trained, overrides)
+    if compose.training_part(recipe) != compose.training_part(trained):
+        raise UnmetNeed("only sampling keys can be overridden for a trained run (rollout, solver, guidance, sample.*).")
+    return Pipeline(recipe, store).restore(folder)
+
+
+def to_pixels(video_thwc: np.ndarray) -> Tensor:
+    """uint8 [T, H, W, 3] to float [3, T, H, W] in [-1, 1]."""
+    return rearrange(torch.from_numpy(np.ascontiguousarray(video_thwc)), "t h w c -> c t h w").float() / 127.5 - 1
+
+
+def to_uint8(video_cthw: Tensor) -> np.ndarray:
+    """Float [3, T, H, W] in [-1, 1] to uint8 [T, H, W, 3]."""
+    levels = ((video_cthw.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return rearrange(levels, "c t h w -> t h w c").cpu().numpy()

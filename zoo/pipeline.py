@@ -1,0 +1,269 @@
+"""One recipe from data to trained model: which stage is needed, what names it, and what it finds done already.
+
+    data set ─ frames on disk ─▶ tokenizer (stage 1) ─ latents on disk ─▶ generator (stage 2) ─▶ ZooModel
+
+Every stage lives in a folder named by the hash of what influences it (zoo/store.py), so a second run trains nothing,
+and sweep points that differ only in sampling share one generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo import compose, registry
+from zoo.errors import UserError
+from zoo.progress import say
+from zoo.source_digest import digest
+from zoo.store import DIGEST_KEY, StageDir, Store, write_json
+
+if TYPE_CHECKING:
+    from zoo.model import ZooModel
+    from zoo.recipe import Part, Recipe
+
+Reuse = Literal["fresh", "stale"]
+STAGE_1_SOURCE = ("zoo.stages.tokenizer", "zoo.stages.fit", "zoo.stages.data", "zoo.stages.cache")
+STAGE_2_SOURCE = ("zoo.stages.generator", "zoo.stages.fit", "zoo.stages.data", "zoo.stages.cache", "zoo.compose")
+
+
+def full(axis: str, part: Part) -> dict[str, Any]:
+    """A part with every default filled in, so that a changed default names another run."""
+    return {"name": part.name, **registry.config(axis, part.name, part.options).model_dump(mode="json")}
+
+
+def module_of(axis: str, name: str) -> str:
+    """The dotted module of an alternative, for the source digest."""
+    return registry.load(axis, name).__module__
+
+
+@dataclass
+class Pipeline:
+    """The stages of one recipe. Attributes are made when first asked for; nothing trains before `model` is called."""
+
+    recipe: Recipe
+    store: Store
+    reuse: Reuse = "fresh"
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds this process spent in each stage; 0 where it was found done."""
+    trained_seconds: dict[str, float] = field(default_factory=dict)
+    """What each stage took when it was trained."""
+    stale: list[str] = field(default_factory=list)
+    """Stages reused although their source has changed."""
+
+    # ------------------------------------------------------------------------------------------------- names
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The training data set."""
+        return compose.build_dataset(self.recipe.part("dataset"), self.recipe.part("reader"))
+
+    @property
+    def reader_version(self) -> str:
+        """Name and version of the reader, since readers may choose different frames; empty for procedural data."""
+        reader = self.recipe.part("reader")
+        opens_files = "reader" in registry.card("dataset", self.recipe.part("dataset").name).needs
+        return compose.build("reader", reader).version if opens_files else ""
+
+    @property
+    def _hardware_choices(self) -> dict[str, Any]:
+        """What of `trainer` can change a result; how often it logs or saves cannot."""
+        trainer = self.recipe.trainer
+        return {"devices": trainer.devices, "strategy": trainer.strategy, "precision": trainer.precision}
+
+    @cached_property
+    def tokenizer_key(self) -> dict[str, Any]:
+        """Everything that influences stage 1."""
+        recipe = self.recipe
+        modules = [module_of("tokenizer", recipe.part("tokenizer").name), *STAGE_1_SOURCE]
+        return {
+            "dataset": self.dataset.fingerprint(),
+            "tokenizer": full("tokenizer", recipe.part("tokenizer")),
+            "train": recipe.train.tokenizer.model_dump(mode="json"),
+            "init_from": recipe.train.init_from,
+            "trainer": self._hardware_choices,
+            DIGEST_KEY: digest(modules),
+        }
+
+    @cached_property
+    def tokenizer_dir(self) -> StageDir:
+        """Where stage 1 is, or will be."""
+        return self._find("tokenizer", self.tokenizer_key)
+
+    @cached_property
+    def generator_key(self) -> dict[str, Any]:
+        """Everything that influences stage 2: every axis but the sampling ones, and the tokenizer it stands on."""
+        recipe = self.recipe
+        parts = {axis: full(axis, recipe.part(axis)) for axis in compose.GENERATOR_AXES}
+        modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
+        training = recipe.train.generator.model_dump(mode="json")
+        return {
+            "tokenizer": self.tokenizer_dir.name,
+            "parts": parts,
+            "train": training,
+            "init_from": recipe.train.init_from,
+            "trainer": self._hardware_choices,
+            DIGEST_KEY: digest([*modules, *STAGE_2_SOURCE]),
+        }
+
+    @cached_property
+    def generator_dir(self) -> StageDir:
+        """Where stage 2 is, or will be."""
+        return self._find("generator", self.generator_key)
+
+    @property
+    def seed(self) -> int:
+        """The generator's training seed, which is the recipe's unless it has its own."""
+        return int(self.recipe.train.generator.seed or 0)
+
+    def _find(self, stage: str, key: dict[str, Any]) -> StageDir:
+        folder = self.store.stage_dir(stage, key)
+        if folder.done or self.reuse != "stale":
+            return folder
+        old = self.store.find_stale(stage, key)
+        if old is None:
+            return folder
+        self.stale.append(stage)
+        say(f"{stage}: reusing {old.path}, which older source code made (reuse=stale)")
+        return old
+
+    # ------------------------------------------------------------------------------------------------- stages
+
+    @cached_property
+    def frames(self) -> Any:
+        """The training episodes, decoded once."""
+        from zoo.stages.cache import FrameCache
+
+        return FrameCache(self.dataset, "train", self.store.root / "data")
+
+    def tokenizer(self) -> Any:
+        """The trained tokenizer, in eval mode; trains it first if it is not there."""
+        import torch
+
+        torch.manual_seed(self.recipe.train.tokenizer.seed)
+        tokenizer = compose.build("tokenizer", self.recipe.part("tokenizer"))
+        self._stage("tokenizer", self.tokenizer_dir, lambda: self._train_tokenizer(tokenizer), tokenizer)
+        return tokenizer.eval().requires_grad_(False)
+
+    def _train_tokenizer(self, tokenizer: Any) -> None:
+        from zoo.stages.data import TokenizerBatches
+        from zoo.stages.fit import fit
+        from zoo.stages.tokenizer import TokenizerStage
+
+        settings = self.recipe.train.tokenizer
+        self.frames.fill()
+        self._start_from("tokenizer", tokenizer)
+        batches = TokenizerBatches(
+            self.frames,
+            frames=tokenizer.video_frames(settings.frames),
+            batch=settings.batch,
+            steps=settings.steps,
+            seed=settings.seed,
+        )
+        stage = TokenizerStage(tokenizer, settings)
+        fit(stage, batches, self.tokenizer_dir, self.recipe.trainer, settings)
+
+    def latents(self, tokenizer: Any) -> Any:
+        """The training episodes through the frozen tokenizer, encoded once."""
+        from zoo.stages.cache import LatentCache
+
+        began = perf_counter()
+        self.frames.fill()
+        cache = LatentCache(self.frames, tokenizer, self.tokenizer_dir.path / "latents")
+        cache.fill()
+        self.seconds["latents"] = perf_counter() - began
+        return cache
+
+    def generator(self, tokenizer: Any) -> compose.Generator:
+        """The trained generator, in eval mode; trains it first if it is not there."""
+        import torch
+
+        torch.manual_seed(self.seed)
+        actions = self.dataset.action_dim if self.recipe.train.generator.actions else 0
+        generator = compose.build_generator(self.recipe, compose.Sizes(tokenizer.channels, actions))
+        task = lambda: self._train_generator(generator, tokenizer)  # noqa: E731
+        self._stage("generator", self.generator_dir, task, generator)
+        for part in (generator.network, generator.text_encoder):
+            part.eval().requires_grad_(False)
+        return generator
+
+    def _train_generator(self, generator: compose.Generator, tokenizer: Any) -> None:
+        from zoo.stages.data import GeneratorBatches
+        from zoo.stages.fit import fit
+        from zoo.stages.generator import GeneratorStage
+
+        settings = self.recipe.train.generator
+        latents = self.latents(tokenizer)
+        self._start_from("generator", generator)
+        batches = GeneratorBatches(
+            latents,
+            generator.task,
+            window=settings.window,
+            masks=settings.masks,
+            batch=settings.batch,
+            steps=settings.steps,
+            seed=self.seed,
+            actions=settings.actions,
+        )
+        stage = GeneratorStage(
+            generator.network, generator.objective, generator.noise, generator.text_encoder, settings, seed=self.seed
+        )
+        size = [int(side) * tokenizer.spatial_factor for side in latents.episode(0).z.shape[2:]]
+        self.generator_dir.mark(self.generator_dir.state, size=size)
+        fit(stage, batches, self.generator_dir, self.recipe.trainer, settings)
+
+    def _stage(self, name: str, folder: StageDir, train: Any, part: Any) -> None:
+        """Train unless done, then load the weights; keeps the clock and says what it did."""
+        from zoo.stages.weights import load_weights
+
+        began = perf_counter()
+        if folder.done:
+            say(f"{name}: done before, in {folder.path}")
+        else:
+            folder.mark(folder.state, parents=self._parents(name))
+            write_json(folder.path / "recipe.json", self.recipe.to_dict())
+            say(f"{name}: training in {folder.path}")
+            train()
+        self.seconds[name] = perf_counter() - began
+        self.trained_seconds[name] = float(folder.facts().get("seconds", 0.0))
+        load_weights(folder, part)
+
+    def _parents(self, stage: str) -> dict[str, str]:
+        return {} if stage == "tokenizer" else {"tokenizer": self.tokenizer_dir.name}
+
+    def _start_from(self, stage: str, part: Any) -> None:
+        """``train.init_from=RUN``: start from another run's weights, which must fit."""
+        if self.recipe.train.init_from is None:
+            return
+        from zoo.runs import stage_of
+        from zoo.stages.weights import load_weights
+
+        source = stage_of(self.store, self.recipe.train.init_from, stage)
+        if not source.done:
+            raise UserError(f"train.init_from: {source.path} is not a finished run; choose one that is.")
+        load_weights(source, part)
+        say(f"{stage}: starting from {source.path}")
+
+    def model(self) -> ZooModel:
+        """The whole model, trained where needed and in eval mode."""
+        import torch
+
+        from zoo.model import ZooModel
+
+        tokenizer = self.tokenizer()
+        generator = self.generator(tokenizer)
+        wants_gpu = self.recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        device = torch.device("cuda" if wants_gpu else "cpu")
+        for part in (tokenizer, generator.network, generator.text_encoder):
+            part.to(device)
+        height, width = self.generator_dir.facts().get("size", (0, 0))
+        return ZooModel(self.recipe, tokenizer, generator, device, (height, width))
+
+    def restore(self, generator_dir: StageDir) -> ZooModel:
+        """The model of a finished generator folder, whatever source made it; trains nothing."""
+        from zoo.runs import stage_of
+
+        self.generator_dir = generator_dir
+        self.tokenizer_dir = stage_of(self.store, generator_dir.path, "tokenizer")
+        return self.model()

@@ -1,0 +1,90 @@
+"""``python -m zoo.run recipe=NAME key=value …``: resolve → check → stages → generate → judge → record → leaderboard.
+
+``key=a,b,c`` and ``key=range(0,3)`` sweep: every combination is one row. Stages that were done before are reused, so
+points that differ only in sampling share one generator, and the same command again trains nothing. Ctrl-C stops; the
+same command goes on. Results go to ./runs, or to the folder in the environment variable ZOO_RUNS.
+
+Besides the recipe's keys: ``reuse=stale`` accepts stages that older source code made (the record says so).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.entry import guarded
+from zoo.errors import BadValue
+
+if TYPE_CHECKING:
+    from benchmarks.suite import Suite
+    from zoo.recipe import Recipe
+    from zoo.store import Store
+
+
+def main(arguments: list[str]) -> int:
+    """Run a recipe, or every point of its sweep. Returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    from zoo.recipe import resolve
+
+    reuse, rest = _reuse(arguments)
+    points = resolve(rest, sweep=True)
+    suites = [_checked(point) for point in points]
+    from zoo.store import Store
+
+    store = Store()
+    rows = [path for point, suite in zip(points, suites, strict=True) for path in _run(point, suite, store, reuse)]
+    _show(rows, store, suites[0].name)
+    return 0
+
+
+def _reuse(arguments: list[str]) -> tuple[str, list[str]]:
+    asked = [argument.partition("=")[2] for argument in arguments if argument.startswith("reuse=")]
+    if any(value not in ("fresh", "stale") for value in asked):
+        raise BadValue(f"reuse={asked[-1]}: choose fresh (the default) or stale.")
+    return (asked or ["fresh"])[-1], [argument for argument in arguments if not argument.startswith("reuse=")]
+
+
+def _checked(recipe: Recipe) -> Suite:
+    """Everything that can be refused is refused here, for all points, before the first stage starts."""
+    from benchmarks.suite import load
+    from zoo import compose
+    from zoo.recipe import validate
+
+    suite = load({"name": recipe.suite.name, **recipe.suite.options})
+    compose.check(recipe, suite)
+    validate(recipe)
+    compose.check_built(recipe)
+    return suite
+
+
+def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
+    """All stages of one point; returns the records of its row and of the floors and ceilings beside it."""
+    from zoo.evaluation import Evaluation
+    from zoo.pipeline import Pipeline
+    from zoo.progress import say
+    from zoo.recipe import validate
+
+    evaluation = Evaluation(Pipeline(validate(recipe), store, reuse), suite)  # type: ignore[arg-type]
+    say(f"{recipe.name}: {evaluation.label}")
+    for name, reason in evaluation.skipped().items():
+        say(f"skipped {name}: {reason}")
+    return [evaluation.row(), *evaluation.controls()]
+
+
+def _show(rows: list[Path], store: Store, suite: str) -> None:
+    """The table of this run on the terminal, and the page of everything judged so far by this suite."""
+    from zoo.commands import leaderboard
+    from zoo.progress import say
+
+    folder, page = store.root / "records" / suite, store.root / f"leaderboard-{suite}.html"
+    leaderboard.show(folder, only=rows)
+    leaderboard.main([f"results={folder}", "format=html", f"out={page}"])
+    say(f"records, with their videos: {folder}")
+    say(f"open in a browser, for curves and videos: {page}")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:]))
