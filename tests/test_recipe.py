@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from zoo import layers, overrides, registry
 from zoo.errors import BadValue, UnknownName, UserError
-from zoo.recipe import Recipe, resolve, validate
+from zoo.recipe import Recipe, override, resolve, validate
 from zoo.settings import SampleSettings, TrainerSettings, TrainSettings
 from zoo.yaml_file import parse, scalar
 
@@ -412,6 +412,19 @@ def test_the_hash_is_of_the_content(write):
     assert one("recipe=mine").hash() == one("recipe=yours").hash() == one("recipe=empty", "seed=1").hash()
     changed = ["seed=2", "sample.step=4", "rollout=long_range", "suite.episodes=3", "trainer.log_every=7"]
     assert len({one("recipe=mine", change).hash() for change in changed}) == len(changed)
+
+
+def test_override_edits_a_resolved_recipe(write):
+    trained = validate(one("recipe=empty", "rollout=hierarchical", "rollout.levels=3", "seed=4"))
+    edited = override(trained, ["rollout.distant=spread", "rollout=long_range", "description=a, 'b'"])
+    assert edited.part("rollout").options == {"distant": "spread"}
+    assert edited.description == "a, 'b'"
+    assert edited.train == trained.train
+    assert override(trained, []) == trained
+    with pytest.raises(UnknownName, match=r"no option 'levls'.*'levels'"):
+        override(trained, ["rollout.levls=2"])
+    with pytest.raises(BadValue, match="recipe= has no place here"):
+        override(trained, ["recipe=quickstart"])
 
 
 def test_validate_writes_every_option_out(write):

@@ -24,7 +24,7 @@ from zoo.overrides import MAX_POINTS
 from zoo.settings import SampleSettings, Seed, TrainerSettings, TrainSettings
 from zoo.validation import validated
 
-__all__ = ["Part", "Recipe", "resolve", "validate"]
+__all__ = ["Part", "Recipe", "override", "resolve", "validate"]
 
 
 class Part(BaseModel):
@@ -246,6 +246,27 @@ def _points(tree: dict[str, Any], sweeps: Sweeps, edits: list[overrides.Override
         recipe = _checked(references.resolved(branch), point)
         found.setdefault(recipe.hash(), recipe)
     return list(found.values())
+
+
+def override(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
+    """The recipe with ``key=value`` edits in the plain grammar, one value per key; swaps come before edits.
+
+    A generator's seed that `resolve` took from the recipe's stays as it was trained.
+
+    Raises:
+        UserError: as `resolve` does.
+    """
+    edits = overrides.parse(arguments, sweep=False, check=_check_argument)
+    if any(edit.path == ("recipe",) for edit in edits):
+        raise BadValue("recipe= has no place here: the recipe is that of the run.")
+    tree = layers.defaults()
+    for key, value in recipe.to_dict().items():
+        if key != "point":
+            layers.assign(tree, (key,), value)
+    setting = {_place(edit.path): edit.values[0] for edit in edits}
+    for path in sorted(setting, key=len):
+        layers.assign(tree, path, setting[path])
+    return _checked(references.resolved(tree), dict(recipe.point))
 
 
 def validate(recipe: Recipe) -> Recipe:

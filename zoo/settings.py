@@ -63,8 +63,8 @@ class GeneratorTraining(Settings):
 class TrainSettings(Settings):
     """The training stages."""
 
-    tokenizer: TokenizerTraining = TokenizerTraining()
-    generator: GeneratorTraining = GeneratorTraining()
+    tokenizer: TokenizerTraining = TokenizerTraining.model_validate({})
+    generator: GeneratorTraining = GeneratorTraining.model_validate({})
     init_from: str | None = Field(None, description="a run whose weights the stages start from, to fine-tune")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from zoo.errors import BadValue
 
@@ -26,7 +28,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not used here", event.start_mark)
+            raise ComposerError(None, None, "anchors and aliases are not used here", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_scalar(self, node: Any) -> Any:
@@ -38,9 +40,9 @@ class _Loader(yaml.SafeLoader):
         marks = [key.start_mark for key, _ in node.value]
         for position, key in enumerate(keys):
             if isinstance(key, (list, dict)):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", node.start_mark)
+                raise ConstructorError(None, None, "a key must be a word", node.start_mark)
             if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", marks[position])
+                raise ConstructorError(None, None, f"the key '{key}' is given twice", marks[position])
         return super().construct_mapping(node, deep)
 
 
