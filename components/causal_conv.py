@@ -64,7 +64,7 @@ class FrameGroupNorm(nn.GroupNorm):
 
 
 class CausalResBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))), per-frame norms; the second convolution starts at zero."""
+    """x + conv(silu(norm(conv(silu(norm(x)))))), per-frame norms."""
 
     def __init__(self, inputs: int, outputs: int, *, time_kernel: int, groups: int = 8) -> None:
         super().__init__()
@@ -72,8 +72,6 @@ class CausalResBlock(nn.Module):
         self.conv_in = CausalConv3d(inputs, outputs, time_kernel=time_kernel)
         self.norm_out = FrameGroupNorm(groups, outputs)
         self.conv_out = CausalConv3d(outputs, outputs, time_kernel=time_kernel)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
         self.skip = CausalConv3d(inputs, outputs, time_kernel=1, kernel=1) if inputs != outputs else None
 
     def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:

@@ -129,7 +129,7 @@ class VizDoom:
 
 
 def shrink(picture: np.ndarray, size: int) -> np.ndarray:
-    """The square middle of a picture uint8 [H, W, 3], W ≥ H ≥ size, to [size, size, 3]: each pixel the mean of its area."""
+    """The square middle of uint8 [H, W, 3], W ≥ H ≥ size, as uint8 [size, size, 3]: each pixel the mean of its area."""
     height, width = picture.shape[:2]
     left = (width - height) // 2
     square = picture[:, left : left + height].astype(np.float32)

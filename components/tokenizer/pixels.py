@@ -55,7 +55,7 @@ class Pixels(nn.Module):
         return latent
 
     def encode(self, video_bcthw: Tensor) -> Latent:
-        """Video [B, 3, T, H, W] in [-1, 1] to [B, 3·f², T, H/f, W/f]; raises BadValue where f does not divide a side."""
+        """Video [B, 3, T, H, W] in [-1, 1] to [B, 3·f², T, H/f, W/f]; BadValue where f does not divide a side."""
         return Latent(self.statistics.normalise(self._unshuffle(video_bcthw)), self.spatial_factor, 1)
 
     def decode(self, latent: Latent) -> Tensor:

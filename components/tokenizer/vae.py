@@ -1,4 +1,4 @@
-"""The continuous convolutional tokenizer: a KL-regularised autoencoder of frames, or of video with a causal time axis."""
+"""The continuous tokenizer: a convolutional KL autoencoder of single frames, or of video with a causal time axis."""
 
 from __future__ import annotations
 
