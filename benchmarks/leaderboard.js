@@ -72,7 +72,7 @@ for (const figure of document.querySelectorAll(".chart")) {
     lines.sort((a, b) => b[0] - a[0]);
     readout.replaceChildren();
     const head = document.createElement("div");
-    head.textContent = `frame ${Math.round(t * 10) / 10}`;
+    head.textContent = `frame ${lines[0][4]}`;
     readout.append(head);
     for (const [mean, low, high, id] of lines) {
       const line = document.createElement("div");

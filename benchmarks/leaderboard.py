@@ -94,7 +94,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a board: the newest of the records that say the same."""
+    """One line of a board: the newest of the records that say the same. Controls are never ranked."""
 
     entry: Entry
     label: str
@@ -104,12 +104,10 @@ class Row:
 
     @property
     def record(self) -> Record:
-        """The record of the row."""
         return self.entry.record
 
     @property
     def is_model(self) -> bool:
-        """False for floors, ceilings and other controls, which are never ranked."""
         return self.record.kind == "model"
 
 
