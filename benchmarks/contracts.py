@@ -39,7 +39,7 @@ class Scored:
 
 
 class Score(NamedTuple):
-    """One finished figure; a metric may give several. (A tuple: torchmetrics walks into results and refuses dataclasses.)"""
+    """One finished figure; a metric may give several. A tuple, since torchmetrics refuses to return dataclasses."""
 
     name: str
     metric: Metric
@@ -62,7 +62,7 @@ class Setting:
     """Builds a feature by name; metrics that look through one raise UserError without it."""
 
     def key(self, name: str, version: str, shapes: Sequence[tuple[int, int, int]], **facts: object) -> str:
-        """All that must match before two values may be compared; ``shapes`` are scored frames, height, width a video."""
+        """All that must match before two values may be compared; ``shapes``: scored frames, height, width."""
         same = set(shapes)
         size = "x".join(map(str, next(iter(same)))) if len(same) == 1 else f"mixed:{digest(sorted(shapes))}"
         said = {"videos": len(shapes), "frames_height_width": size, **facts}

@@ -201,5 +201,3 @@ def _check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> 
 def _citations(axis: str, name: str) -> list[str]:
     cite = registry.card(axis, name).cite
     return [key.strip() for key in cite.split(",")] if cite else []
-
-

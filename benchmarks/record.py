@@ -1,4 +1,4 @@
-"""The JSON schema of one result: one row, one file, written once. The leaderboard only reads these. Imports no torch."""
+"""The JSON schema of one result: one row, one file, written once. The leaderboard only reads these. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Frozen protocols: what is generated, on which data, and what is measured. One versioned YAML per suite. Torch-free.
 
-A recipe names a suite (``suite: quickstart``) and may override its options (``suite: {name: quickstart, episodes: 2}``).
+A recipe names a suite (``suite: quickstart``) and may override options (``suite: {name: quickstart, episodes: 2}``).
 An overridden suite is another protocol: it says so in every metric key, and is never ranked with the original.
 """
 
@@ -142,7 +142,7 @@ def _check(suite: Suite) -> None:
 
     if suite.context >= suite.frames:
         raise BadValue(
-            f"suite.context={suite.context} leaves nothing to generate of suite.frames={suite.frames}: lower the context."
+            f"suite.context={suite.context} leaves nothing to make of suite.frames={suite.frames}: lower the context."
         )
     for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
         for part in entries:

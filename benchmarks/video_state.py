@@ -1,4 +1,4 @@
-"""Per-video values inside a torchmetrics.Metric: kept video by video for the bootstrap, gathered over ranks as they are.
+"""Per-video values inside a torchmetrics.Metric: kept video by video for the bootstrap, gathered over ranks.
 
 Each video is one flat float64 vector in the list state ``videos`` (numbers, then its name), because ranks hold
 different numbers of videos of different lengths, and a rank may hold none.

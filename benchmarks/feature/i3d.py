@@ -1,4 +1,4 @@
-"""I3D trained on Kinetics-400 (Carreira and Zisserman 2017), the network of the Fréchet video distance (Unterthiner 2018).
+"""I3D trained on Kinetics-400 (Carreira and Zisserman 2017): the network of FVD (Unterthiner 2018).
 
 Its weights are not ours to ship: ``path`` names a TorchScript file, called as StyleGAN-V's is,
 ``net(video_ncthw, rescale=…, resize=…, return_features=True)`` → 400 logits. TorchScript runs code: trust the file.
@@ -70,7 +70,9 @@ class I3d:
         self.result_name = f"fvd_{config.preset}"
         self.ddof = DDOF[config.preset]
         if not config.path.is_file():
-            raise BadValue(f"there is no I3D file {config.path}: give feature_options.path=FILE, a TorchScript network.")
+            raise BadValue(
+                f"there is no I3D file {config.path}: give feature_options.path=FILE, a TorchScript network."
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -84,7 +86,9 @@ class I3d:
         try:
             return torch.jit.load(str(self.config.path), map_location=device).eval()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{self.config.path} is not a TorchScript network: save I3D with torch.jit.save.") from error
+            raise UserError(
+                f"{self.config.path} is not a TorchScript network: save I3D with torch.jit.save."
+            ) from error
 
     def facts(self) -> dict[str, str]:
         """Extractor, weights and preset (resize, crop, normalisation)."""

@@ -107,6 +107,10 @@ class _Network:
         return result
 
 
+def _unit(features_tchw: Tensor) -> Tensor:
+    return F.normalize(features_tchw, dim=1, eps=1e-10)
+
+
 @lru_cache(maxsize=2)
 def _network(size: int) -> _Network:
     return _Network(size)
@@ -149,7 +153,7 @@ class Lite0:
         """float64 [T]: mean over the five stages of the spatial mean of ‖â − b̂‖²; uint8 videos of equal shape."""
         network, pieces = _network(self.config.size), []
         for at in range(0, len(left_thwc), CHUNK):
-            pairs = zip(network.maps(left_thwc[at : at + CHUNK]), network.maps(right_thwc[at : at + CHUNK]), strict=True)
-            gaps = [(F.normalize(a, dim=1, eps=1e-10) - F.normalize(b, dim=1, eps=1e-10)) ** 2 for a, b in pairs]
+            left, right = (network.maps(video[at : at + CHUNK]) for video in (left_thwc, right_thwc))
+            gaps = [(_unit(a) - _unit(b)) ** 2 for a, b in zip(left, right, strict=True)]
             pieces.append(torch.stack([reduce(gap, "t c h w -> t h w", "sum").mean((1, 2)) for gap in gaps]).mean(0))
         return torch.cat(pieces).double().cpu().numpy()

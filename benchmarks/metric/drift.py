@@ -24,7 +24,9 @@ def properties(video_thwc: np.ndarray) -> np.ndarray:
     x = video_thwc.astype(np.float32) / 255
     luma = x @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     sharpness = np.abs(np.diff(luma, axis=1)).mean((1, 2)) + np.abs(np.diff(luma, axis=2)).mean((1, 2))
-    saturation = (x.max(-1) - x.min(-1)).mean((1, 2))
+    red, green, blue = x[..., 0], x[..., 1], x[..., 2]
+    highest = np.maximum(np.maximum(red, green), blue)  # three planes at once: far faster than max over the last axis
+    saturation = (highest - np.minimum(np.minimum(red, green), blue)).mean((1, 2))
     return np.stack([sharpness, luma.std((1, 2)), saturation], 1).astype(np.float64)
 
 
@@ -63,8 +65,6 @@ class Drift(torchmetrics.Metric):
         table = np.concatenate([video.values for video in videos])
         parts = {name: per_frame.part(table[:, column], self.setting) for column, name in enumerate(PROPERTIES)}
         key = self.setting.key("drift", self.version, [video.shape for video in videos], share=self.config.share)
-        metric = Metric(
-            **parts[PROPERTIES[0]].model_dump(), higher_is_better=False, key=key, unit="share", parts=parts
-        )
+        metric = Metric(**parts[PROPERTIES[0]].model_dump(), higher_is_better=False, key=key, unit="share", parts=parts)
         per_video = {video.episode: float(value) for video, value in zip(videos, table[:, 0], strict=True)}
         return [Score("drift", metric, None, per_video)]

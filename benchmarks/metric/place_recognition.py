@@ -1,7 +1,7 @@
 """Place recognition: does the generated frame, seen as 4×4 pixels, find its own place among true frames of its world?
 
-right_t = [pose of argmin_s ‖↓x̂_t − ↓x_s‖² shows the view of pose t]; our own, as no paper's: it separates memories where
-PSNR, which prefers the mean frame to a sharp wrong one, does not.
+right_t = [pose of argmin_s ‖↓x̂_t − ↓x_s‖² shows the view of pose t]; no paper's but ours: it separates memories
+where PSNR, which prefers the mean frame to a sharp wrong one, does not.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class PlaceRecognition(torchmetrics.Metric):
     """``place_recognition``: revisits of the context, retrieved among the true context frames; 1 is perfect.
 
     Parts: ``chance`` (a context frame drawn at random), ``within_8_frames`` and its chance (right when at most 8 frames
-    from a frame of the right view), and ``unseen`` and ``revisit_generated`` with their chances, retrieved among all true
-    frames of the episode, since the context does not hold their places.
+    from a frame of the right view), and ``unseen`` and ``revisit_generated`` with their chances, retrieved among all
+    true frames of the episode, since the context does not hold their places.
     """
 
     version = "1"

@@ -1,4 +1,4 @@
-"""SSIM (Wang et al. 2004): (2μₓμᵧ + c₁)(2σₓᵧ + c₂) / ((μₓ² + μᵧ² + c₁)(σₓ² + σᵧ² + c₂)) in 11×11 Gaussian windows, σ 1.5.
+"""SSIM (Wang et al. 2004): (2μₓμᵧ + c₁)(2σₓᵧ + c₂) / ((μₓ² + μᵧ² + c₁)(σₓ² + σᵧ² + c₂)), 11×11 Gaussian, σ 1.5.
 
 Departure: computed on R, G and B and averaged, not on luminance; only windows that lie wholly inside the frame count.
 """
@@ -24,7 +24,7 @@ CHUNK = 64
 
 
 def ssim_per_frame(fake_thwc: np.ndarray, real_thwc: np.ndarray) -> np.ndarray:
-    """Mean structural similarity of each frame, float64 [T], of uint8 videos of equal shape, at least 11 pixels a side."""
+    """Mean structural similarity of each frame, float64 [T]; uint8 videos of equal shape, at least 11 pixels a side."""
     pieces = [
         _ssim(_planes(fake_thwc[at : at + CHUNK]), _planes(real_thwc[at : at + CHUNK]))
         for at in range(0, len(fake_thwc), CHUNK)
