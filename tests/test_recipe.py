@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import string
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from pydantic import BaseModel
 from zoo import layers, overrides, registry
 from zoo.errors import BadValue, UnknownName, UserError
 from zoo.recipe import Recipe, override, resolve, validate
+from zoo.scalar import scalar
 from zoo.settings import SampleSettings, TrainerSettings, TrainSettings
-from zoo.yaml_file import parse, scalar
+from zoo.yaml_file import parse
 
 ROOT = Path(registry.__file__).parent.parent
 
@@ -56,6 +58,14 @@ def test_an_empty_recipe_is_the_defaults(write):
 
 def test_every_axis_has_a_default():
     assert set(layers.part_axes()) <= set(layers.defaults())
+
+
+def test_a_default_that_is_not_installed_gives_way_to_the_next(write, monkeypatch):
+    monkeypatch.setattr(layers.importlib.util, "find_spec", lambda name: True)
+    assert layers.defaults()["reader"] == {"name": "decord"}
+    monkeypatch.setattr(layers.importlib.util, "find_spec", lambda name: None if name == "decord" else True)
+    assert layers.defaults()["reader"] == {"name": "pyav"}
+    assert one("recipe=empty", "reader=decord").part("reader").name == "decord"  # an explicit choice stays
 
 
 @pytest.mark.parametrize("name", layers.recipe_names())
@@ -224,6 +234,16 @@ def test_only_the_sweep_grammar_splits_at_commas(write):
 def test_yaml_scalars_are_those_of_yaml_1_2(text, value):
     assert parse(f"a: {text}", "file") == {"a": value}
     assert parse(f"a: '{text}'", "file") == {"a": text}
+
+
+@pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN", ".inf", "-.Inf", "+.INF"])
+def test_scalars_that_are_not_finite(text):
+    assert math.isnan(scalar(text)) if "n" in text.lower()[1:2] else math.isinf(scalar(text))
+
+
+@given(st.text(alphabet=".+-eEinfaNAF0123456789_~x ", max_size=12))
+def test_any_word_is_a_scalar(text):
+    assert scalar(text) is None or isinstance(scalar(text), (bool, int, float, str))
 
 
 @given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none()))

@@ -220,6 +220,5 @@ def _put(owner: dict[str, Any], path: KeyPath, value: Any, where: str) -> None:
         inner = owner.setdefault(name, {})
         if not isinstance(inner, dict):
             raise BadValue(f"{where} holds {inner!r:.40}, not a mapping, so '{path[-1]}' cannot be set in it.")
-        owner[name] = dict(inner)  # never edit a default that is shared
-        owner = owner[name]
+        owner = inner
     owner[path[-1]] = value

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from zoo import yaml_file
 from zoo.errors import BadValue, UnknownName, nearest
+from zoo.scalar import scalar
 
 MAX_POINTS = 1000
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[\w-]+)*", re.ASCII)
@@ -77,13 +77,15 @@ def keywords(arguments: Iterable[str], known: Sequence[str]) -> dict[str, Any]:
 def plain_value(raw: str, key: str) -> Any:
     """A number, true, false, null, a [list] or {mapping}; anything else is the text itself, untouched."""
     if raw.lstrip()[:1] in ("[", "{"):
+        from zoo import yaml_file  # here, since `list` and `frames` start faster without a YAML parser
+
         return yaml_file.parse(raw, key)
-    return yaml_file.scalar(raw) if raw.strip() and not isinstance(yaml_file.scalar(raw), str) else raw
+    return scalar(raw) if raw.strip() and not isinstance(scalar(raw), str) else raw
 
 
 def _simple(raw: str) -> tuple[Any, ...] | None:
     """What needs no grammar: words and numbers, joined by commas. Equal to Hydra's reading (a test compares)."""
-    return tuple(yaml_file.scalar(item) for item in raw.split(",")) if _SIMPLE.fullmatch(raw) else None
+    return tuple(scalar(item) for item in raw.split(",")) if _SIMPLE.fullmatch(raw) else None
 
 
 def _swept(key: str, raw: str) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,9 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from zoo.errors import BadValue
+from zoo.scalar import scalar
 
 MAX_DEPTH = 30
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_WORDS = {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
-_WORDS |= dict.fromkeys(("null", "Null", "NULL", "~", ""), None)
-_MAX_DIGITS = 300
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,19 +39,6 @@ class _Loader(yaml.SafeLoader):
             if key in keys[:position]:
                 raise ConstructorError(None, None, f"the key '{key}' is given twice", marks[position])
         return super().construct_mapping(node, deep)
-
-
-def scalar(text: str) -> Any:
-    """A plain word as YAML 1.2's core schema reads it: null, true, 12, 1e-3, or the text itself."""
-    text = text.strip()
-    if text in _WORDS:
-        return _WORDS[text]
-    if len(text) <= _MAX_DIGITS:
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n"))
-    return text
 
 
 def parse(text: str, where: str) -> Any:
