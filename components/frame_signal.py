@@ -31,7 +31,6 @@ class FrameSignal(nn.Module):
         self.observed = nn.Parameter(0.02 * torch.randn(width))
         self.no_camera = nn.Parameter(0.02 * torch.randn(width))
         self.action = _embedder(action_dim, width) if action_dim else None
-        self.no_action = nn.Parameter(torch.zeros(width)) if action_dim else None
         self.text = nn.Linear(text_width, width) if text_width else None
         self.no_text = nn.Parameter(0.02 * torch.randn(width)) if text_width else None
 
@@ -40,27 +39,26 @@ class FrameSignal(nn.Module):
         features = sinusoid(1000.0 * condition.level.float(), LEVEL_FEATURES)
         signal = self.level(features.to(self.observed.dtype))
         signal = signal + window.observed[..., None].to(signal.dtype) * self.observed
-        camera = self._camera(condition, pose_encoding)
-        if camera is not None:
-            if condition.camera is not None:
-                camera = torch.where(rearrange(condition.camera, "b -> b 1 1"), camera, self.no_camera.to(camera.dtype))
-            signal = signal + camera
+        signal = signal + self._camera(condition, pose_encoding).to(signal.dtype)
         if self.text is not None:
             signal = signal + rearrange(self._text(condition, signal), "b d -> b 1 d")
         return signal
 
-    def _camera(self, condition: Condition, pose_encoding: PoseEncoding) -> Tensor | None:
-        """Action plus pose [B, F, D], or None where neither is part of the model."""
-        camera = None
+    def _camera(self, condition: Condition, pose_encoding: PoseEncoding) -> Tensor:
+        """Action plus pose [B, F, D]; the learned null in clips whose camera is dropped or whose actions are unknown."""
+        null = self.no_camera.expand(*condition.level.shape, -1)
+        told = torch.zeros_like(null)
         if self.action is not None:
-            camera = self.no_action.expand(*condition.level.shape, -1)
-            if condition.actions is not None:
-                camera = self.action(condition.actions.to(self.observed.dtype))
+            actions = condition.actions
+            told = null if actions is None else self.action(actions.to(self.observed.dtype)).to(null.dtype)
         if condition.poses is not None:
             pose = pose_encoding.embed(condition.poses, condition.origin)
-            if pose is not None:
-                camera = pose if camera is None else camera + pose
-        return camera
+            told = told if pose is None else told + pose.to(null.dtype)
+        keep = condition.camera
+        if keep is None:
+            keep = torch.ones(null.shape[0], dtype=torch.bool, device=null.device)
+        # Always selected, never skipped, so that every weight takes part in every step on every device.
+        return torch.where(rearrange(keep, "b -> b 1 1"), told, null)
 
     def _text(self, condition: Condition, like: Tensor) -> Tensor:
         """The masked mean of the text tokens, projected: [B, D]; the learned null where no token is real."""

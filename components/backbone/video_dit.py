@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from pydantic import Field, field_validator, model_validator
 from torch import nn
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 KeysValues = Mapping[str, "tuple[Tensor, Tensor]"]
 
 
+class _HeadNorm(nn.Module):
+    """RMS norm over the channels of each head, in float32 whatever comes in."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), 1e-6)
+
+
 class _AttentionSublayer(nn.Module):
     """Projections and residual of one attention sublayer; who looks at whom is the Attention's business."""
 
@@ -29,8 +41,8 @@ class _AttentionSublayer(nn.Module):
         self.heads = heads
         self.modulator = modulator
         self.qkv = nn.Linear(width, 3 * width)
-        self.norm_q = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
-        self.norm_k = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
+        self.norm_q = _HeadNorm(width // heads) if qk_norm else nn.Identity()
+        self.norm_k = _HeadNorm(width // heads) if qk_norm else nn.Identity()
         self.out = nn.Linear(width, width)
 
     def forward(self, call: _Call, name: str, past: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> _Call:
@@ -141,7 +153,7 @@ class VideoDiT(nn.Module):
         """Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate."""
         for block in self.blocks:
             for layer in block.modules():
-                if isinstance(layer, (_AttentionSublayer,)):
+                if isinstance(layer, _AttentionSublayer):
                     nn.init.xavier_uniform_(layer.qkv.weight)
                     nn.init.xavier_uniform_(layer.out.weight)
                     nn.init.zeros_(layer.qkv.bias)

@@ -22,7 +22,9 @@ class Navit:
     """
 
     class Config(Config):
-        budget: int = Field(0, ge=0, description="tokens a row; 0, or less than the longest clip, means the longest clip")
+        budget: int = Field(
+            0, ge=0, description="tokens a row; 0, or less than the longest clip, means the longest clip"
+        )
         fit: Literal["first_decreasing", "next"] = Field("first_decreasing", description="how clips are put into rows")
 
     def __init__(self, config: Navit.Config) -> None:

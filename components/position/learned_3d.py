@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@component(cite="dehghani2023navit,arnab2021vivit", note="learned tables for time, y and x, read at any real coordinate")
+@component(
+    cite="dehghani2023navit,arnab2021vivit", note="learned tables for time, y and x, read at any real coordinate"
+)
 class Learned3d(nn.Module):
     """Factorised learned positions [Dehghani 2023]: e(t, y, x) = T[u(t)] + Y[u(y)] + X[u(x)], between knots linearly.
 
@@ -22,7 +24,9 @@ class Learned3d(nn.Module):
     """
 
     class Config(Config):
-        time_knots: int = Field(257, ge=3, le=8193, description="knots for time, evenly spaced in asinh(t / time_scale)")
+        time_knots: int = Field(
+            257, ge=3, le=8193, description="knots for time, evenly spaced in asinh(t / time_scale)"
+        )
         time_scale: float = Field(8.0, gt=0, description="latent frames around 0 that are resolved evenly")
         time_reach: float = Field(5000.0, gt=0, description="latent frames to either side; farther is clamped")
         max_side: int = Field(64, ge=2, le=4096, description="patches a side with a knot each; farther is compressed")

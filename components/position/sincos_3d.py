@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@component(cite="vaswani2017attention,peebles2023dit", note="fixed sinusoids of time, y and x, each in its own channels")
+@component(
+    cite="vaswani2017attention,peebles2023dit", note="fixed sinusoids of time, y and x, each in its own channels"
+)
 class Sincos3d(nn.Module):
     """Sinusoids [Vaswani 2017], one third of the channels per axis: e = [s(t), s(y), s(x)], s = sin, cos(c · T^(−i/n)).
 

@@ -1,0 +1,136 @@
+"""Attention against an oracle that asks, token by token, who may look at whom."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from test_packing import pack, window_of
+
+from components.contracts import Memory, Tokens, Window
+from zoo import registry
+
+CASES = [("full", {}), ("space_time_causal", {}), ("space_time_causal", {"history": 2})]
+GRIDS = {"regular": [(5, 2, 3)] * 3, "mixed": [(5, 2, 3), (2, 1, 2), (4, 2, 3), (4, 3, 1), (1, 1, 1)]}
+HEADS, SIZE = 2, 4
+
+
+def may_look(name: str, options: dict, sublayer: str, q: dict, k: dict) -> bool:
+    """The policy, stated once more, for one query token and one key token."""
+    if q["clip"] != k["clip"] or q["clip"] < 0:
+        return False
+    same_place = q["place"][1:] == k["place"][1:]
+    if sublayer == "space":
+        return q["frame"] == k["frame"]
+    if sublayer == "time" and not same_place:
+        return False
+    if not k["valid"] or not q["valid"]:
+        return q["frame"] == k["frame"]
+    if k["observed"]:
+        return True
+    if q["observed"]:
+        return False
+    if name == "full":
+        return True
+    elapsed = q["place"][0] - k["place"][0]
+    history = options.get("history", "all")
+    return 0 <= elapsed and (history == "all" or elapsed <= history)
+
+
+def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dict]]:
+    def one(row: int, at: int) -> dict:
+        clip, frame = int(tokens.clip[row, at]), int(tokens.frame[row, at])
+        return {
+            "clip": clip,
+            "frame": frame + first_frame,
+            "place": tokens.place[row, at].tolist(),
+            "observed": bool(tokens.observed[row, at]),
+            "valid": clip >= 0 and bool(window.valid[clip, frame]),
+        }
+
+    return [[one(r, i) for i in range(tokens.clip.shape[1])] for r in range(tokens.clip.shape[0])]
+
+
+def oracle(case: tuple[str, dict], sublayer: str, qkv: tuple, qs: list, ks: list, bias: Any) -> torch.Tensor:
+    q, k, v = (a.double() for a in qkv)
+    out = torch.zeros_like(q)
+    for r, row in enumerate(qs):
+        for i, query in enumerate(row):
+            seen = [j for j, key in enumerate(ks[r]) if may_look(*case, sublayer, query, key)]
+            if not seen:
+                continue
+            logits = torch.einsum("kd,jkd->jk", q[r, i], k[r, seen]) / math.sqrt(SIZE)
+            if bias is not None and sublayer != "space":
+                logits += torch.stack(
+                    [bias[query["clip"], :, query["frame"] - query["offset"], ks[r][j]["frame"]] for j in seen]
+                ).double()
+            out[r, i] = torch.einsum("jk,jkd->kd", logits.softmax(0), v[r, seen])
+    return out.float()
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("packing", ["padding", "navit"])
+@pytest.mark.parametrize("grids", GRIDS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_attention_equals_the_oracle(case: tuple[str, dict], grids: str, packing: str, with_bias: bool) -> None:
+    torch.manual_seed(0)
+    attention = registry.build("attention", case[0], case[1])
+    tokens, window = pack(packing, GRIDS[grids])[2], window_of(GRIDS[grids])
+    if grids == "regular":  # one clip is shorter than its tensor
+        window = replace(window, valid=window.valid & ~torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0] * 5]).bool())
+    layout = attention.layout(tokens, window)
+    bias = torch.randn(len(GRIDS[grids]), HEADS, 5, 5) if with_bias else None
+    qs = facts(tokens, window)
+    for row in qs:
+        for token in row:
+            token["offset"] = 0
+    for sublayer in attention.sublayers:
+        q, k, v = torch.randn(3, *tokens.clip.shape, HEADS, SIZE)
+        mine = bias if sublayer in attention.crossing else None
+        got = attention.attend(sublayer, q, k, v, layout, mine)
+        torch.testing.assert_close(got, oracle(case, sublayer, (q, k, v), qs, qs, mine), rtol=0, atol=1e-5)
+        assert not got[tokens.clip < 0].any(), "filler gives zeros"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_attention_with_memory_equals_the_oracle(case: tuple[str, dict]) -> None:
+    torch.manual_seed(0)
+    attention = registry.build("attention", case[0], case[1])
+    past_grids, grids = [(2, 2, 2)] * 2, [(3, 2, 2)] * 2
+    past, tokens = pack("padding", past_grids)[2], pack("padding", grids)[2]
+    past = replace(past, observed=torch.ones_like(past.observed))
+    past_window = replace(window_of(past_grids), observed=torch.ones(2, 2, dtype=torch.bool))
+    window = replace(window_of(grids), observed=torch.zeros(2, 3, dtype=torch.bool))
+    tokens = replace(tokens, observed=torch.zeros_like(tokens.observed))
+    layout = attention.layout(tokens, window, Memory(past, past_window, None, ()))  # type: ignore[arg-type]
+    qs, old = facts(tokens, window, first_frame=2), facts(past, past_window)
+    ks = [a + b for a, b in zip(old, qs, strict=True)]
+    for row in qs:
+        for token in row:
+            token["offset"] = 2
+    bias = torch.randn(2, HEADS, 3, 5)
+    for sublayer in attention.sublayers:
+        crosses = sublayer in attention.crossing
+        k, v = torch.randn(2, 2, (20 if crosses else 12), HEADS, SIZE)
+        q, mine = torch.randn(2, 12, HEADS, SIZE), bias if crosses else None
+        got = attention.attend(sublayer, q, k, v, layout, mine)
+        expected = oracle(case, sublayer, (q, k, v), qs, ks if crosses else qs, mine)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", registry.names("attention"))
+def test_every_alternative_is_in_the_oracle_and_names_what_crosses(name: str) -> None:
+    assert name in {case for case, _ in CASES}, "add the new attention to CASES and to may_look"
+    attention = registry.build("attention", name)
+    assert attention.crossing and attention.crossing <= set(attention.sublayers)
+
+
+@pytest.mark.parametrize("name", registry.names("attention"))
+def test_memory_of_mixed_sizes_is_refused(name: str) -> None:
+    grids = [(1, 1, 2), (1, 2, 2)]
+    tokens, window = pack("navit", grids)[2], window_of(grids)
+    with pytest.raises(ValueError, match="one size"):
+        registry.build("attention", name).layout(tokens, window, Memory(tokens, window, None, ()))  # type: ignore[arg-type]

@@ -1,0 +1,369 @@
+"""The backbone with every alternative of its five axes: memory, packing, causality, conditions, and its parts' facts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from components.backbone.video_dit import VideoDiT
+from components.contracts import Condition, Window
+from components.patches import from_patches, to_patches
+from components.relative_pose import seen_from
+from zoo import registry
+
+ATTENTIONS = [("full", {}), ("space_time_causal", {}), ("space_time_causal", {"history": 1})]
+PARTS = list(
+    itertools.product(
+        ATTENTIONS, registry.names("conditioning"), registry.names("position"), registry.names("pose_encoding")
+    )
+)
+CHANNELS, ACTIONS, TEXT = 3, 2, 5
+
+
+def build(
+    attention: tuple[str, dict] = ("space_time_causal", {}),
+    conditioning: str = "adaln",
+    position: str = "learned_3d",
+    pose_encoding: str = "relative_bias",
+    packing: str = "padding",
+    random: bool = True,
+    **options: Any,
+) -> VideoDiT:
+    """A tiny backbone; its zero-initialised weights are made random, or they would hide every error."""
+    torch.manual_seed(0)
+    config = {"width": 24, "depth": 2, "heads": 2, "mlp_ratio": 2.0} | options
+    net = registry.build(
+        "backbone",
+        "video_dit",
+        config,
+        channels=CHANNELS,
+        action_dim=ACTIONS,
+        text_width=TEXT,
+        packing=registry.build("packing", packing),
+        position=partial(registry.build, "position", position),
+        pose_encoding=partial(registry.build, "pose_encoding", pose_encoding),
+        attention=registry.build("attention", attention[0], attention[1]),
+        conditioning=partial(registry.build, "conditioning", conditioning),
+    )
+    for parameter in net.parameters() if random else ():
+        torch.nn.init.normal_(parameter, std=0.15) if not parameter.any() else parameter.data.add_(
+            0.05 * torch.randn_like(parameter)
+        )
+    return net.requires_grad_(True)
+
+
+def batch(observed: list[list[int]], seed: int = 0, side: int = 4) -> tuple[torch.Tensor, Window, Condition]:
+    """Latents, window and full condition; `observed` holds 0/1 per clip and frame."""
+    draw = torch.Generator().manual_seed(seed)
+    rand = partial(torch.rand, generator=draw)
+    flags = torch.tensor(observed, dtype=torch.bool)
+    b, f = flags.shape
+    z = torch.randn(b, CHANNELS, f, side, side + 1, generator=draw)
+    window = Window(torch.arange(f).expand(b, f).float() - 2, flags, torch.ones_like(flags))
+    level = torch.where(flags, 0.02, rand(b, f))
+    mask = torch.tensor([[True, True, False]] * b)
+    mask[-1] = False
+    condition = Condition(
+        level=level,
+        text=torch.randn(b, 3, TEXT, generator=draw),
+        text_mask=mask,
+        actions=torch.randn(b, f, ACTIONS, generator=draw),
+        poses=torch.cat([0.3 * rand(b, f, 3), 6 * rand(b, f, 1)], dim=-1),
+        origin=rand(b, 4),
+        camera=torch.tensor([True] * (b - 1) + [False]),
+    )
+    return z, window, condition
+
+
+def frames_of(z: torch.Tensor, window: Window, condition: Condition, chosen: torch.Tensor) -> tuple:
+    """The same number of chosen frames [B, n] of every clip."""
+    rows = torch.arange(len(chosen))[:, None]
+    picked = Window(*(getattr(window, name)[rows, chosen] for name in ("times", "observed", "valid")))
+    told = replace(condition, **{n: getattr(condition, n)[rows, chosen] for n in ("level", "actions", "poses")})
+    return z.movedim(2, 1)[rows, chosen].movedim(1, 2), picked, told
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_the_walk_sees_every_axis() -> None:
+    assert {"adaln", "concat"} <= set(registry.names("conditioning"))
+    assert {"learned_3d", "sincos_3d"} <= set(registry.names("position"))
+    assert {"none", "additive", "relative_bias"} <= set(registry.names("pose_encoding"))
+    assert {name for name, _ in ATTENTIONS} == set(registry.names("attention"))
+
+
+# ------------------------------------------------------------------------------------------------ memory, causality
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+def test_memory_equals_the_whole_window(parts: tuple) -> None:
+    net = build(*parts)
+    z, window, condition = batch([[1, 0, 1, 0, 0], [0, 1, 0, 0, 1]])
+    seen = torch.tensor([[0, 2], [1, 4]])
+    made = torch.tensor([[1, 3, 4], [0, 2, 3]])
+    with torch.no_grad():
+        whole = frames_of(net(z, window, condition), window, condition, made)[0]
+        memory = net.remember(*frames_of(z, window, condition, seen))
+        cached = net(*frames_of(z, window, condition, made), memory=memory)
+        alone = net(*frames_of(z, window, condition, made))
+    close(cached, whole)
+    assert (alone - whole).abs().max() > 1e-3, "what is remembered must matter, or this test shows nothing"
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+def test_memory_serves_every_noise_level(attention: tuple, conditioning: str) -> None:
+    net = build(attention, conditioning)
+    z, window, condition = batch([[1, 1, 0, 0]])
+    later = replace(condition, level=torch.where(window.observed, condition.level, 0.9 * condition.level))
+    with torch.no_grad():
+        for told in (condition, later):
+            past = frames_of(z, window, told, torch.tensor([[0, 1]]))
+            memory = net.remember(*past)
+            now = net(*frames_of(z, window, told, torch.tensor([[2, 3]])), memory=memory)
+            close(now, net(z, window, told)[:, :, 2:])
+
+
+def kept(net: VideoDiT, *inputs: Any) -> list[torch.Tensor]:
+    """Every key and value of every crossing sublayer, per frame: [B, F, S, …]."""
+    memory = net.remember(*inputs)
+    frames = inputs[0].shape[2]
+    return [part.unflatten(1, (frames, -1)) for layer in memory.layers for pair in layer.values() for part in pair]
+
+
+@pytest.mark.parametrize("parts", PARTS[:: max(1, len(PARTS) // 12)], ids=str)
+def test_no_latent_frame_changes_an_observed_activation(parts: tuple) -> None:
+    net = build(*parts)
+    z, window, condition = batch([[1, 0, 1, 0]])
+    other = z.clone()
+    other[:, :, [1, 3]] += 1
+    told = replace(condition, level=torch.where(window.observed, condition.level, 1.0))
+    seen = [0, 2]
+    with torch.no_grad():
+        for a, b in zip(kept(net, z, window, condition), kept(net, other, window, told), strict=True):
+            close(a[:, seen], b[:, seen])
+        out, changed = net(z, window, condition), net(other, window, told)
+    close(out[:, :, seen], changed[:, :, seen])
+    assert not torch.allclose(out[:, :, 1], changed[:, :, 1])
+
+
+def test_time_is_causal_among_latent_frames_and_history_ends() -> None:
+    z, window, condition = batch([[0, 1, 0, 0, 0]])
+    later, first = z.clone(), z.clone()
+    later[:, :, 3] += 1
+    first[:, :, 0] += 1
+    with torch.no_grad():
+        causal, short, full = (build(a, depth=1) for a in (("space_time_causal", {}), ATTENTIONS[2], ("full", {})))
+        out = causal(z, window, condition)
+        moved = causal(later, window, condition)
+        close(out[:, :, :3], moved[:, :, :3])
+        assert all((out - moved)[:, :, f].abs().max() > 1e-4 for f in (3, 4))
+        assert (full(later, window, condition) - full(z, window, condition))[:, :, 0].abs().max() > 1e-4
+        # One block and a history of one frame: frame 0 reaches frames at times 0 and 1 (1 is observed: unmoved), not 2.
+        gap = (short(first, window, condition) - short(z, window, condition)).abs().amax((0, 1, 3, 4))
+        assert gap[0] > 1e-4 and gap[1:].max() < 1e-5
+
+
+# ------------------------------------------------------------------------------------------------ packing and sizes
+
+
+@pytest.mark.parametrize("packing", registry.names("packing"))
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: str, packing: str) -> None:
+    net = build(attention, conditioning, packing=packing, qk_norm=False)
+    _, window, condition = batch([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
+    sizes = [(4, 4, 4), (2, 2, 6), (3, 5, 3), (1, 4, 4)]
+    window = replace(window, valid=torch.arange(4) < torch.tensor([f for f, _, _ in sizes])[:, None])
+    clips = [torch.randn(CHANNELS, *size, requires_grad=True) for size in sizes]
+    packed = net(clips, window, condition)
+    gradients = torch.autograd.grad(
+        sum(p.square().sum() for p in packed), [*clips, *net.parameters()], materialize_grads=True
+    )
+    total = [torch.zeros_like(p) for p in net.parameters()]
+    for b, (clip, out) in enumerate(zip(clips, packed, strict=True)):
+        f = clip.shape[1]
+        cut = Window(*(getattr(window, n)[b : b + 1, :f] for n in ("times", "observed", "valid")))
+        row = {n: getattr(condition, n)[b : b + 1] for n in ("text", "text_mask", "origin", "camera")}
+        row |= {n: getattr(condition, n)[b : b + 1, :f] for n in ("level", "actions", "poses")}
+        own = net(clip[None], cut, Condition(**row))[0]
+        assert own.shape == clip.shape
+        close(out, own)
+        own_gradients = torch.autograd.grad(own.square().sum(), [clip, *net.parameters()], materialize_grads=True)
+        torch.testing.assert_close(gradients[b], own_gradients[0], rtol=1e-4, atol=1e-5)
+        total = [a + g for a, g in zip(total, own_gradients[1:], strict=True)]
+    for mine, theirs in zip(gradients[len(clips) :], total, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+def test_filler_slots_of_a_tensor_are_seen_by_nobody(attention: tuple) -> None:
+    net = build(attention)
+    z, window, condition = batch([[1, 0, 0, 0], [0, 0, 1, 0]])
+    window = replace(window, valid=torch.tensor([[True] * 4, [True, True, False, False]]))
+    other = z.clone()
+    other[1, :, 2:] = 7.0
+    with torch.no_grad():
+        out, same = net(z, window, condition), net(other, window, condition)
+    close(out, same)
+    assert not out[1, :, 2:].any() and torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("patch", [(1, 1, 1), (1, 2, 3)])
+def test_sides_that_the_patch_does_not_divide(patch: tuple[int, int, int]) -> None:
+    z = torch.randn(2, CHANNELS, 3, 5, 7)
+    close(from_patches(to_patches(z, patch[1:]), patch[1:], 5, 7), z)
+    _, window, condition = batch([[0, 0, 0], [1, 0, 0]])
+    assert build(patch=patch)(z, window, condition).shape == z.shape
+
+
+# ------------------------------------------------------------------------------------------------ conditions
+
+
+@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+@pytest.mark.parametrize("pose_encoding", registry.names("pose_encoding"))
+def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) -> None:
+    net = build(conditioning=conditioning, pose_encoding=pose_encoding)
+    z, window, told = batch([[1, 0, 0], [1, 0, 0]])
+    told = replace(told, camera=torch.tensor([True, True]), text_mask=torch.ones_like(told.text_mask))
+    turned = told.poses.clone()
+    turned[:, 1, 3] += 0.7
+    changes = {
+        "level": told.level.clone().index_fill_(1, torch.tensor([2]), 0.5),
+        "text": told.text.flip(0),
+        "text_mask": torch.zeros_like(told.text_mask),
+        "actions": told.actions.flip(0),
+        "camera": torch.tensor([False, False]),
+        **({} if pose_encoding == "none" else {"poses": turned}),
+    }
+    with torch.no_grad():
+        out = net(z, window, told)
+        for name, value in changes.items():
+            assert (net(z, window, replace(told, **{name: value})) - out).abs().max() > 1e-4, name
+
+
+@pytest.mark.parametrize("pose_encoding", registry.names("pose_encoding"))
+def test_a_dropped_camera_and_prompt_leave_no_trace(pose_encoding: str) -> None:
+    net = build(pose_encoding=pose_encoding)
+    z, window, told = batch([[1, 0, 0], [1, 0, 0]])
+    told = replace(told, camera=torch.tensor([False, False]), text_mask=torch.zeros_like(told.text_mask))
+    other = replace(told, poses=told.poses + 1, actions=told.actions + 1, text=told.text + 1)
+    with torch.no_grad():
+        close(net(z, window, told), net(z, window, other))
+        close(net(z, window, told), net(z, window, replace(told, text=None, text_mask=None)))
+
+
+@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+def test_a_new_network_predicts_zero_and_still_learns(conditioning: str) -> None:
+    net = build(conditioning=conditioning, random=False)
+    z, window, told = batch([[1, 0, 0, 0], [0, 1, 0, 0]])
+    assert not net(z, window, told).any()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(16):
+        loss = (net(z, window, told) - z).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters()), "after a few steps every weight is used"
+
+
+def test_autocast_gives_finite_gradients() -> None:
+    net = build()
+    z, window, told = batch([[1, 0, 0], [0, 0, 0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(z, window, told)
+    out.float().square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+def test_refusals_name_the_cure() -> None:
+    with pytest.raises(ValidationError, match="temporal_factor"):
+        VideoDiT.Config(patch=(2, 2, 2))
+    with pytest.raises(ValidationError, match="multiple of heads"):
+        VideoDiT.Config(width=30, heads=4)
+
+
+# ------------------------------------------------------------------------------------------------ poses and places
+
+
+def test_seen_from_turns_with_the_viewer() -> None:
+    viewer, target = torch.tensor([1.0, 1.0, 0.0, math.pi / 2]), torch.tensor([1.0, 3.0, 0.5, math.pi])
+    place, turn = seen_from(viewer, target)
+    close(place, torch.tensor([2.0, 0.0, 0.5]))  # looking along +y, two cells ahead
+    close(turn, torch.tensor(math.pi / 2))
+    close(seen_from(viewer, torch.tensor([0.0, 1.0, 0.0, 0.0]))[0], torch.tensor([0.0, 1.0, 0.0]))  # −x is its left
+
+
+def moved(poses: torch.Tensor, angle: float) -> torch.Tensor:
+    """The same walk in a world that was turned and shifted, its yaw told with whole turns added."""
+    x, y, z, yaw = poses.unbind(-1)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return torch.stack([cos * x - sin * y + 3, sin * x + cos * y - 2, z + 1, yaw + angle + 2 * math.pi], dim=-1)
+
+
+def test_relative_bias_knows_relative_pose_only() -> None:
+    bias = registry.build("pose_encoding", "relative_bias", width=24, heads=4, depth=3)
+    poses = torch.cat([3 * torch.rand(2, 6, 3), 6 * torch.rand(2, 6, 1)], dim=-1)
+    out = bias.bias(poses[:, :4], poses)
+    assert out.shape == (3, 2, 4, 4, 6) and bias.embed(poses, poses[:, 0]) is None
+    torch.testing.assert_close(out, bias.bias(moved(poses, 0.8)[:, :4], moved(poses, 0.8)), rtol=1e-3, atol=1e-4)
+
+
+def test_relative_bias_starts_by_looking_at_the_same_pose() -> None:
+    bias = registry.build("pose_encoding", "relative_bias", width=24, heads=4, depth=2)
+    here, there = torch.zeros(1, 1, 4), torch.tensor([[[2.0, 1.0, 0.0, 1.5]]])
+    gain = (bias.bias(here, here) - bias.bias(here, there))[:, 0, :, 0, 0]
+    assert (gain[:, ::2] > 0.5).all(), "every other head leans towards the same pose"
+    assert (gain[:, 1::2].abs() < gain[:, ::2].min()).all()
+
+
+def test_additive_pose_is_relative_to_the_origin() -> None:
+    pose = registry.build("pose_encoding", "additive", width=24, heads=4, depth=2)
+    poses, origin = torch.rand(2, 5, 4), torch.rand(2, 4)
+    out = pose.embed(poses, origin)
+    assert out.shape == (2, 5, 24) and pose.bias(poses, poses) is None
+    torch.testing.assert_close(out, pose.embed(moved(poses, 0.5), moved(origin, 0.5)), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="origin"):
+        pose.embed(poses, None)
+
+
+@pytest.mark.parametrize("name", registry.names("position"))
+@pytest.mark.parametrize("width", [24, 26, 32])
+def test_positions_are_continuous_and_have_no_outside(name: str, width: int) -> None:
+    position = registry.build("position", name, width=width, heads=2)
+    times = torch.linspace(-40, 40, 161)
+    place = torch.stack([times, torch.full_like(times, 1.0), torch.full_like(times, 2.0)], dim=-1)[None]
+    embedded = position.embed(place)
+    assert embedded.shape == (1, 161, width)
+    gaps = (embedded[:, 2:] - embedded[:, :-2]).norm(dim=-1)  # whole frames apart
+    assert gaps.min() > 1e-3, "neighbouring frames differ"
+    assert gaps.max() < 2.5 * width**0.5 * 0.5
+    far = torch.tensor([[[5000.0, 300.0, 1e4], [-5000.0, 0.0, 0.0], [1e6, 65.0, 64.0]]])
+    assert torch.isfinite(position.embed(far)).all()
+    q, k = torch.rand(2, 1, 3, 2, width // 2)
+    turned = position.rotate(q, k, far, far)
+    assert all(torch.equal(a, b) for a, b in zip(turned, (q, k), strict=True))
+
+
+def test_learned_positions_at_a_knot_and_halfway() -> None:
+    position = registry.build("position", "learned_3d", {"max_side": 4}, width=8, heads=2)
+    torch.nn.init.normal_(position.y)
+    torch.nn.init.zeros_(position.time)
+    torch.nn.init.zeros_(position.x)
+    at = lambda y: position.embed(torch.tensor([[[0.0, y, 0.0]]]))[0, 0]  # noqa: E731
+    close(at(3.0), position.y[3])
+    close(at(2.25), 0.75 * position.y[2] + 0.25 * position.y[3])
+    close(at(8.0), position.y[6])  # 2M − M²/8, M = 4
+    close(at(1e9), position.y[8])
