@@ -54,7 +54,7 @@ def fog(distance: np.ndarray) -> np.ndarray:
 
 def pack(rgb: np.ndarray) -> np.ndarray:
     """[..., 3] in [0, 255] to uint32 with an opaque fourth byte, so that 0 means nothing is there."""
-    out = np.full(rgb.shape[:-1] + (4,), 255, np.uint8)
+    out = np.full((*rgb.shape[:-1], 4), 255, np.uint8)
     out[..., :3] = np.clip(rgb + 0.5, 0, 255)
     return out.view(np.uint32)[..., 0]
 

@@ -88,8 +88,8 @@ def cast(world: MazeWorld, poses: np.ndarray, columns: int) -> Columns:
     """Cast one ray per column of every frame."""
     inside = np.floor(poses[:, :2]).astype(np.int64)
     limit = np.array(world.solid.shape[::-1])
-    bad = ((inside < 0) | (inside >= limit)).any(axis=1)
-    bad[~bad] = world.solid[inside[~bad, 1], inside[~bad, 0]]
+    cell = np.clip(inside, 0, limit - 1)
+    bad = (cell != inside).any(axis=1) | world.solid[cell[:, 1], cell[:, 0]]
     if bad.any():
         raise ValueError(f"pose {poses[bad][0].tolist()} is not in a free cell of the maze")
     yaw = poses[:, 3].astype(np.float64)

@@ -7,6 +7,7 @@ any world with a grid of free cells can be toured. x grows with the column, y wi
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -102,7 +103,7 @@ def _about_turn(knots: list[Leg], rng: np.random.Generator) -> list[Leg]:
 def _walk(path: list[Cell], yaw: float | None) -> list[Leg]:
     """Straight legs between cell centres; the yaw jumps at corners (rounded later) and is continued from `yaw`."""
     knots: list[Leg] = []
-    for (row, column), (next_row, next_column) in zip(path[:-1], path[1:], strict=True):
+    for (row, column), (next_row, next_column) in pairwise(path):
         heading = float(np.arctan2(next_row - row, next_column - column))
         yaw = heading if yaw is None else yaw + float(wrap(np.asarray(heading - yaw)))
         length = float(np.hypot(next_row - row, next_column - column))

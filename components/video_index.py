@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from components.contracts import ReadError, Reader
+from components.contracts import Reader, ReadError
 from zoo.errors import UserError
 
 EDITION = 1
 """Raise when entries change their meaning; older caches are then not read."""
-SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .3gp .mpg .mpeg .ts .mts .m2ts .flv .wmv .ogv .gif .mjpeg .y4m".split()
-)
+SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".3gp", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv",
+    ".ogv", ".gif", ".mjpeg", ".y4m",
+})  # fmt: skip
 PIXELS_AT_ONCE = 1 << 24
 """Decoded pixels held at full size at a time."""
 EDGE = 1 << 16

@@ -46,7 +46,7 @@ def find_manifest(root: Path, option: str) -> Path | None:
 
 
 def read_manifest(path: Path) -> list[Row]:
-    """Rows of a CSV or Parquet table with columns path (or file), caption, split, source, licence; all but one optional.
+    """Rows of a CSV or Parquet table: columns path (or file), caption, split, source, licence; the first is needed.
 
     A file named twice keeps its first row.
 
@@ -90,8 +90,9 @@ def assign_splits(names: Iterable[str], given: Mapping[str, Split | None]) -> di
     files or more no split is empty.
     """
     order = sorted(names, key=_share)
-    splits = {name: given.get(name) or _by_hash(name) for name in order}
-    for empty in ("test", "validation"):
+    splits: dict[str, Split] = {name: given.get(name) or _by_hash(name) for name in order}
+    held_out: tuple[Split, Split] = ("test", "validation")
+    for empty in held_out:
         train = [name for name in order if splits[name] == "train"]
         if empty not in splits.values() and len(order) >= 3:
             # With nothing left to take in train, the larger of the other two gives.

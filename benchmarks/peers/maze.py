@@ -13,14 +13,15 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from components.dataset.maze import Maze
+from zoo import registry
 
 SETTINGS = ((64, 1), (64, 2), (32, 2), (32, 1))
 
 
 def maze_rate(size: int, supersample: int, frames: int, first: int = 0) -> float:
     """Frames per second of whole episodes (world, tour, poses, pixels) in one process."""
-    maze = Maze(Maze.Config(size=size, supersample=supersample, frames=500, train=10_000))
+    options = {"size": size, "supersample": supersample, "frames": 500, "train": 10_000}
+    maze = registry.build("dataset", "maze", options)
     maze.clip("train", first)  # warms the caches of numpy
     episodes = max(1, frames // 500)
     begin = time.perf_counter()

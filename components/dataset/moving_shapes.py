@@ -114,7 +114,7 @@ class MovingShapes:
 
 
 def held_out(combination: Combination) -> bool:
-    """A Latin rule over colour, shape and motion: it never takes all motions of a colour and shape, nor any such pair."""
+    """A Latin rule over colour, shape and motion: no pair of the three is held out in all its combinations."""
     colour, shape, motion, _ = combination
     return (colour + shape + motion) % HELD_OUT == 0
 

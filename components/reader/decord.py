@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from pydantic import Field
 
 from components.contracts import ReadError, VideoInfo
@@ -26,8 +25,8 @@ class DecordReader:
     """decord 0.6, no paper; frames are the ones its index names, and every block is checked before it is believed.
 
     Checked because, as measured, its length may exceed what decodes and at some tiny widths it returns 16 or more
-    channels. It picks the largest stream and applies rotation itself; edit lists it ignores, so a file cut by one may
-    have a frame more than under pyav. What follows a damaged frame is not shown.
+    channels. It applies rotation itself; of several video streams it takes the one FFmpeg thinks
+    best, often the first; edit lists it ignores, so a file cut by one may have a frame more than under pyav. What follows a damaged frame is not shown.
     """
 
     class Config(Config):
@@ -37,8 +36,8 @@ class DecordReader:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        # decord counts how often it asks its decoding threads in vain, and gives a healthy file up for ended when a busy
-        # machine is slow to answer: at 64 tries half of our clips failed. At a true end a million take under a second.
+        # decord counts how often it asks its decoding threads in vain, and takes a healthy file for ended when a busy
+        # machine is slow to answer: at 64 tries half of our clips failed. At a true end a million take a second.
         os.environ.setdefault("DECORD_EOF_RETRY_MAX", "1000000")
         try:
             import decord

@@ -18,8 +18,9 @@ from zoo.component import Config, component
 class PyAVReader:
     """FFmpeg through PyAV, no paper; the n-th frame is the n-th one the decoder delivers, from the file's start.
 
-    Frames that an edit list cuts away or that are never shown (VP9) do not count, as in a player. Of several video streams the largest picture is taken; cover art is no video. Rotation is applied, pixels are taken
-    as square, and what comes after the first damaged frame is not shown: reading is exact or it ends.
+    Frames that an edit list cuts away or that are never shown (VP9) do not count, as in a player. Of several video
+    streams the largest picture is taken; cover art is no video. Rotation is applied, pixels are taken as square, and
+    what comes after the first damaged frame is not shown: reading is exact or it ends.
     """
 
     class Config(Config):
