@@ -265,3 +265,13 @@ def test_spread_covers_both_ends():
     assert spread(0, 36, 10) == (0, 3, 7, 11, 15, 19, 23, 27, 31, 35)
     assert spread(36, 500, 10)[-1] == 499
     assert spread(4, 9, 5) == (4, 5, 6, 7, 8) == spread(4, 9, 50) and spread(3, 3, 2) == () == spread(0, 9, 0)
+
+
+def test_hierarchical_keeps_two_places_around_what_lies_between():
+    steps = plan("hierarchical", {"levels": 3}, frames=300, observed=20, window=12, step=11)
+    for made in steps:
+        between = [i for i in made.observed if made.latent[0] < i < made.latent[-1]]
+        assert len(made.observed) - len(between) >= 2 and made.observed[0] < made.latent[0]
+    assert len(steps[0].latent) == 10 and len(steps[0].observed) == 2
+    # Level 2 walks with the stride of level 1's ten keyframes, int((280 / 9) ** 0.5), past those that are finished.
+    assert steps[1].latent[:5] == (25, 30, 35, 40, 45)
