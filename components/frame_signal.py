@@ -1,4 +1,4 @@
-"""The condition vector of each frame: noise level, observed flag, action, camera pose and prompt, embedded and summed."""
+"""The condition vector of each frame: noise level, observed flag, action, pose and prompt, embedded and summed."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ class FrameSignal(nn.Module):
         self.no_camera = nn.Parameter(0.02 * torch.randn(width))
         self.action = _embedder(action_dim, width) if action_dim else None
         self.text = nn.Linear(text_width, width) if text_width else None
-        self.no_text = nn.Parameter(0.02 * torch.randn(width)) if text_width else None
+        if text_width:
+            self.no_text = nn.Parameter(0.02 * torch.randn(width))
 
     def forward(self, window: Window, condition: Condition, pose_encoding: PoseEncoding) -> Tensor:
-        """The vectors [B, F, D] of the window's frames. Signals the recipe has but the batch lacks become their null."""
+        """The vectors [B, F, D] of the window's frames. Signals that the batch lacks become their null."""
         features = sinusoid(1000.0 * condition.level.float(), LEVEL_FEATURES)
         signal = self.level(features.to(self.observed.dtype))
         signal = signal + window.observed[..., None].to(signal.dtype) * self.observed
         signal = signal + self._camera(condition, pose_encoding).to(signal.dtype)
         if self.text is not None:
-            signal = signal + rearrange(self._text(condition, signal), "b d -> b 1 d")
+            signal = signal + rearrange(self._text(condition, self.text, self.no_text), "b d -> b 1 d")
         return signal
 
     def _camera(self, condition: Condition, pose_encoding: PoseEncoding) -> Tensor:
-        """Action plus pose [B, F, D]; the learned null in clips whose camera is dropped or whose actions are unknown."""
+        """Action plus pose [B, F, D]; the learned null where the camera is dropped or actions are unknown."""
         null = self.no_camera.expand(*condition.level.shape, -1)
         told = torch.zeros_like(null)
         if self.action is not None:
@@ -60,9 +61,9 @@ class FrameSignal(nn.Module):
         # Always selected, never skipped, so that every weight takes part in every step on every device.
         return torch.where(rearrange(keep, "b -> b 1 1"), told, null)
 
-    def _text(self, condition: Condition, like: Tensor) -> Tensor:
+    def _text(self, condition: Condition, project: nn.Module, no_text: Tensor) -> Tensor:
         """The masked mean of the text tokens, projected: [B, D]; the learned null where no token is real."""
-        null = self.no_text.to(like.dtype).expand(like.shape[0], -1)
+        null = no_text.expand(condition.level.shape[0], -1)
         if condition.text is None or condition.text.shape[1] == 0:
             return null
         tokens, mask = condition.text, condition.text_mask
@@ -70,7 +71,7 @@ class FrameSignal(nn.Module):
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         real = mask[..., None].to(tokens.dtype)
         mean = reduce(tokens * real, "b s e -> b e", "sum") / reduce(real, "b s 1 -> b 1", "sum").clamp(min=1)
-        said = self.text(mean.to(self.observed.dtype))
+        said = project(mean.to(null.dtype)).to(null.dtype)
         return torch.where(mask.any(dim=1, keepdim=True), said, null)
 
 

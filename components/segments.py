@@ -98,9 +98,8 @@ def spread_mask(mask: Tensor, per_frame: int) -> Tensor:
 def frame_logits(visible: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     """What is added to logits: bias [B, K, Fq, Fk] (or zero) where visible [B, Fq, Fk], minus infinity elsewhere."""
     seen = rearrange(visible, "b q k -> b 1 q k")
-    if bias is None:
-        bias = torch.zeros((), dtype=dtype, device=visible.device)
-    return torch.where(seen, bias.to(dtype), float("-inf"))
+    inside = torch.zeros((), dtype=dtype, device=visible.device) if bias is None else bias.to(dtype)
+    return torch.where(seen, inside, float("-inf"))
 
 
 def require_regular(queries: Tokens, keys: Tokens) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sinusoid(value: Tensor, width: int, period: float = 10000.0) -> Tensor:
-    """float [...] to [..., width] (even): sines, then cosines, wavelengths geometric from 2π to 2π · period; float32."""
+    """float [...] to float32 [..., width] (even): sines, then cosines, wavelengths from 2π to 2π · period."""
     half = width // 2
     steps = torch.arange(half, dtype=torch.float32, device=value.device) / max(half - 1, 1)
     phase = value.float()[..., None] * torch.exp(-math.log(period) * steps)

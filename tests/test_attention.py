@@ -37,7 +37,7 @@ def may_look(name: str, options: dict, sublayer: str, q: dict, k: dict) -> bool:
         return True
     elapsed = q["place"][0] - k["place"][0]
     history = options.get("history", "all")
-    return 0 <= elapsed and (history == "all" or elapsed <= history)
+    return elapsed >= 0 and (history == "all" or elapsed <= history)
 
 
 def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dict]]:

@@ -10,7 +10,7 @@ from einops import rearrange
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from components.contracts import Attention, Condition, Memory, Packing, PoseEncoding, Position, Tokens, Window
+from components.contracts import Attention, Condition, Memory, Packing, Position, Tokens, Window
 from components.frame_signal import FrameSignal
 from components.patches import from_patches, to_patches
 from components.token_rows import add_gated, per_token
@@ -197,11 +197,14 @@ class VideoDiT(nn.Module):
     def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
         """Per-clip [F, H, W, D] with the observed flag as one more channel before patches are cut."""
         mark = window.observed.to(z[0].dtype)
-        if isinstance(z, torch.Tensor):
-            flag = rearrange(mark, "b f -> b 1 f 1 1").expand(-1, -1, -1, *z.shape[-2:])
-            return list(to_patches(torch.cat([z, flag], dim=1), self.patch))
-        flags = [rearrange(m[: c.shape[1]], "f -> 1 f 1 1").expand(-1, -1, *c.shape[-2:]) for c, m in zip(z, mark)]
-        return [to_patches(torch.cat([c, flag]), self.patch) for c, flag in zip(z, flags, strict=True)]
+        if isinstance(z, Sequence):
+            flags = [
+                rearrange(m[: clip.shape[1]], "f -> 1 f 1 1").expand(-1, -1, *clip.shape[-2:])
+                for clip, m in zip(z, mark, strict=True)
+            ]
+            return [to_patches(torch.cat([clip, flag]), self.patch) for clip, flag in zip(z, flags, strict=True)]
+        flag = rearrange(mark, "b f -> b 1 f 1 1").expand(-1, -1, -1, *z.shape[-2:])
+        return list(to_patches(torch.cat([z, flag], dim=1), self.patch))
 
     def _run(
         self, tokens: Tokens, window: Window, condition: Condition, memory: Memory | None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @component(cite="watson2023wiles", note="pose relative to the video's first frame, added per frame", needs={"poses"})
 class Additive(nn.Module):
-    """Sinusoids of the pose [after Watson 2023]: c_f += MLP(sin(2^i π p / s), cos(…), cos kθ, sin kθ), p in frame 0's axes.
+    """Sinusoids of the pose [after Watson 2023]: c_f += MLP(sin(2^i π p / s), cos(…), cos kθ, sin kθ), p from frame 0.
 
     Departs from it: one vector per frame instead of a ray per pixel.
     """

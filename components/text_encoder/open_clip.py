@@ -66,11 +66,12 @@ class OpenClip(nn.Module):
 def _load(config: OpenClip.Config) -> tuple[nn.Module, Any]:
     """The model without its image tower, and its tokenizer; every failure is one sentence with the cure."""
     try:
-        import open_clip
+        import open_clip as package
     except ImportError as error:
         raise UserError(
             "text_encoder=open_clip needs the package open_clip_torch: pip install open_clip_torch"
         ) from error
+    open_clip: Any = package
     if config.config_path is not None:
         return _from_file(open_clip, config)
     known = open_clip.list_models()
