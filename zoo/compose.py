@@ -84,15 +84,23 @@ def _check_window(recipe: Recipe) -> None:
         raise UnmetNeed(f"sample.step={recipe.sample.step} is larger than sample.window={asked}: lower sample.step.")
 
 
-def check_built(recipe: Recipe) -> None:
-    """What cards cannot say: guidance against dropouts, the mask mix against the task. Builds only parts without weights."""
+def check_built(recipe: Recipe, suite: Any) -> None:
+    """What cards cannot say: guidance against dropouts, the mask mix and the length against the task."""
     check_guidance(recipe, build("guidance", recipe.part("guidance")))
     window = recipe.train.generator.window
     poses = np.zeros((4 * window, 4), np.float32)
     given = poses if "poses" in registry.card("dataset", recipe.part("dataset").name).gives else None
-    build("task", recipe.part("task")).draw(
+    task = build("task", recipe.part("task"))
+    task.draw(
         frames=len(poses), window=window, masks=recipe.train.generator.masks, rng=np.random.default_rng(0), poses=given
     )
+    tokenizer, sample = build("tokenizer", recipe.part("tokenizer")), recipe.sample
+    latents = tokenizer.latent_frames(suite.frames)
+    if task.context(suite.frames) == 0 and latents > min(sample.window, sample.step):
+        raise UnmetNeed(
+            f"task '{recipe.part('task').name}' never learns to continue a video, so all {latents} latent frames must be "
+            f"made in one step: set suite.frames lower, or sample.window and sample.step to at least {latents}."
+        )
 
 
 def check_guidance(recipe: Recipe, guidance: Any) -> None:

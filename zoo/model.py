@@ -175,15 +175,24 @@ def load(run: str | Path, *, overrides: Sequence[str] = (), root: Path | str | N
     """
     from zoo import runs
     from zoo.pipeline import Pipeline
+    from zoo.recipe import override
     from zoo.store import Store
 
     store = Store(root)
     folder = runs.generator_of(store, run)
     trained = runs.recipe_of(store, run)
-    recipe = runs.edited(trained, overrides)
+    recipe = override(trained, overrides)
     if compose.training_part(recipe) != compose.training_part(trained):
         raise UnmetNeed("only sampling keys can be overridden for a trained run (rollout, solver, guidance, sample.*).")
     return Pipeline(recipe, store).restore(folder)
+
+
+def latents_for(tokenizer: Any, frames: int) -> int:
+    """The fewest latent frames that decode to at least `frames` video frames: the video is padded, then cropped."""
+    latents = max(tokenizer.latent_frames(frames), 1)
+    while tokenizer.video_frames(latents) < frames:
+        latents += 1
+    return latents
 
 
 def to_pixels(video_thwc: np.ndarray) -> Tensor:

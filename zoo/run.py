@@ -56,7 +56,7 @@ def _checked(recipe: Recipe) -> Suite:
     suite = load({"name": recipe.suite.name, **recipe.suite.options})
     compose.check(recipe, suite)
     validate(recipe)
-    compose.check_built(recipe)
+    compose.check_built(recipe, suite)
     return suite
 
 

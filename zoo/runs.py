@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,17 +38,6 @@ def recipe_of(store: Store, run: str | Path) -> Recipe:
     if not isinstance(value, dict):
         raise UserError(f"{folder.path} holds no recipe.json: give the folder of a finished run.")
     return Recipe.from_dict(value)
-
-
-def edited(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
-    """The recipe with plain ``key=value`` overrides laid over it, names and types checked."""
-    from zoo import layers, overrides
-    from zoo.recipe import Recipe
-
-    tree = recipe.to_dict()
-    for item in overrides.parse(arguments, sweep=False, check=lambda path, values: layers.check_key(path)):
-        layers.assign(tree, item.path, item.values[0])
-    return Recipe.from_dict(tree)
 
 
 def generator_of(store: Store, run: str | Path) -> StageDir:

@@ -195,7 +195,8 @@ class StageDir:
         """Set the state and merge `facts` into what is known. Ranks other than 0 say nothing."""
         if process_rank() == 0:
             self.create()
-            write_json(self.path / "status.json", {**self.facts(), **facts, "state": state, "at": time.time()})
+            known = {name: value for name, value in self.facts().items() if name != "error"}  # an error is of one state
+            write_json(self.path / "status.json", {**known, **facts, "state": state, "at": time.time()})
 
     def create(self) -> None:
         """Make the folder and its ``config.json``; raises StorageError where that is refused."""

@@ -18,7 +18,11 @@ FILLER = 0
 """Index of filler; byte b of the UTF-8 text has index b + 1."""
 
 
-@component(cite="xue2022byt5", note="a small learned table of UTF-8 bytes, trained with the generator; no download")
+@component(
+    cite="xue2022byt5",
+    note="a small learned table of UTF-8 bytes, trained with the generator; no download",
+    needs={"captions"},
+)
 class ByteTable(nn.Module):
     """Bytes as tokens [Xue 2022, ByT5]: e_s = T[byte_s] + P[s], any language, no vocabulary file.
 

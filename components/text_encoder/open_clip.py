@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@component(cite="radford2021clip,cherti2023openclip", note="any open_clip text tower, frozen")
+@component(cite="radford2021clip,cherti2023openclip", note="any open_clip text tower, frozen", needs={"captions"})
 class OpenClip(nn.Module):
     """CLIP's text transformer [Radford 2021; open_clip, Cherti 2023], frozen: every token's last hidden state.
 

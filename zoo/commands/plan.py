@@ -40,7 +40,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
     suite = load({"name": recipe.suite.name, **recipe.suite.options})
     compose.check(recipe, suite)
     recipe = validate(recipe)
-    compose.check_built(recipe)
+    compose.check_built(recipe, suite)
     tokenizer = tokenizer_cost(recipe)
     generator = generator_cost(recipe)
     calls = rollout_calls(recipe, suite)

@@ -52,7 +52,7 @@ class FrameCache(CacheFolder):
 
     def frames(self, index: int) -> np.ndarray:
         """uint8 [T, H, W, 3], memory-mapped, read-only."""
-        return np.load(self.folder / f"{self.facts(index).file}.npy", mmap_mode="r")
+        return self.array(index)
 
     def clip(self, index: int) -> Clip:
         """As the data set's own, with memory-mapped frames."""
@@ -212,8 +212,7 @@ class LatentCache(CacheFolder):
                 poses, actions, origin = (arrays.get(name) for name in ("poses", "actions", "origin"))
                 self._signals[index] = (poses, actions, origin)
         poses, actions, origin = self._signals[index]
-        z = np.load(self.folder / f"{facts.file}.npy", mmap_mode="r")
-        return LatentEpisode(z, poses, actions, origin, facts.caption, facts.episode)
+        return LatentEpisode(self.array(index), poses, actions, origin, facts.caption, facts.episode)
 
     def _fill(self) -> None:
         entries: dict[int, dict[str, Any]] = {}

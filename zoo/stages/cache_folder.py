@@ -43,8 +43,12 @@ class EpisodeFacts:
 class CacheFolder:
     """A folder of episodes with an index. Subclasses fill it."""
 
+    OPEN = 4096
+    """Most maps kept open: opening one costs a millisecond, a map costs address space."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._maps: dict[int, np.ndarray] = {}
 
     @property
     def complete(self) -> bool:
@@ -67,7 +71,16 @@ class CacheFolder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Light to send to loader processes: indices and maps are opened again over there."""
-        return {key: value for key, value in self.__dict__.items() if key not in {"_maps", "dataset", "tokenizer"}}
+        kept = {key: value for key, value in self.__dict__.items() if key not in {"dataset", "tokenizer"}}
+        return kept | {"_maps": {}}
+
+    def array(self, index: int) -> np.ndarray:
+        """The clip's main array, memory-mapped and read-only. Maps stay open (they hold no file handle)."""
+        if index not in self._maps:
+            if len(self._maps) >= self.OPEN:
+                self._maps.clear()
+            self._maps[index] = np.load(self.folder / f"{self.facts(index).file}.npy", mmap_mode="r")
+        return self._maps[index]
 
     def facts(self, index: int) -> EpisodeFacts:
         """Of clip `index`."""
