@@ -15,9 +15,7 @@ GAP = 32
 """Frames: a revisit is a return after at least this long, not the same moment going on."""
 
 
-def same_view(
-    left_n4: np.ndarray, right_m4: np.ndarray, position: float = POSITION, yaw: float = YAW
-) -> np.ndarray:
+def same_view(left_n4: np.ndarray, right_m4: np.ndarray, position: float = POSITION, yaw: float = YAW) -> np.ndarray:
     """bool [N, M]: which poses (x, y, z, yaw) show the same view, within cells and radians."""
     cells, turn = pose_gaps(left_n4, right_m4)
     return (cells <= position) & (turn <= yaw)

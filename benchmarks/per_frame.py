@@ -27,9 +27,7 @@ def part(values_v: Sequence[float] | np.ndarray, setting: Setting) -> Part:
     known = known[~np.isnan(known)]
     if not known.size:
         return Part(value=None, n=0)
-    return Part(
-        value=float(known.mean()), n=known.size, interval=mean_interval(known, setting.resamples, setting.seed)
-    )
+    return Part(value=float(known.mean()), n=known.size, interval=mean_interval(known, setting.resamples, setting.seed))
 
 
 def mean_of(values: np.ndarray) -> float:
