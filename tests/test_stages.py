@@ -207,6 +207,17 @@ def test_generator_batches_of_mixed_sizes_pad_signals_and_keep_latents_apart(lat
     assert _generator_batches(latents, actions=False)[0].actions is None
 
 
+def test_loader_processes_give_the_same_batches(latents: LatentCache) -> None:
+    from torch.utils.data import DataLoader
+
+    batches = _generator_batches(latents)
+    loader = DataLoader(batches, batch_size=None, sampler=[4, 5], num_workers=1)  # type: ignore[arg-type]
+    for step, batch in zip([4, 5], loader, strict=True):
+        for one, other in zip(batch.z, batches[step].z, strict=True):
+            assert torch.equal(one, other)
+        assert batch.episodes == batches[step].episodes
+
+
 # ------------------------------------------------------------------------------------------------------ the losses
 
 

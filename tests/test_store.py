@@ -50,8 +50,11 @@ def test_status_merges_facts_and_survives_as_new_when_broken(tmp_path: Path) -> 
     folder = Store(tmp_path).stage_dir("tokenizer", KEY)
     assert folder.state == "new" and folder.facts() == {} and not folder.done
     folder.mark("running", step=1)
+    folder.mark("failed", error="no luck")
+    assert folder.facts()["error"] == "no luck"
     folder.mark("done", seconds=2.5)
     assert folder.done and folder.facts()["step"] == 1 and folder.facts()["seconds"] == 2.5
+    assert "error" not in folder.facts()
     (folder.path / "status.json").write_text('{"state": "do')
     assert folder.state == "new"
 
