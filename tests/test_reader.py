@@ -127,6 +127,25 @@ def test_damage_in_the_middle_ends_the_file(reader: Reader, folder: Path, noisy:
     assert np.array_equal(part, full[: len(part)])
 
 
+def test_frames_that_are_painted_over_end_the_file(folder: Path) -> None:
+    """Decoders hide small damage without an error, and only mark the frame. Of pyav alone: decord does not tell."""
+    base = np.random.default_rng(0).integers(0, 255, (12, 20, 3)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
+    said = write_mp4(folder / "linked.mp4", np.stack([np.roll(base, t, 1) for t in range(40)]), 20.0).read_bytes()
+    reader, hurt, found = registry.build("reader", "pyav"), folder / "bitten.mp4", 0
+    for at in range(len(said) * 3 // 10, len(said) * 9 // 10, len(said) // 50):
+        hurt.write_bytes(said[:at] + bytes([said[at] ^ 0x55]) + said[at + 1 :])
+        with av.open(str(hurt)) as container:
+            container.streams.video[0].thread_type = "SLICE"
+            try:
+                marks = [frame.is_corrupt for frame in container.decode(video=0)]
+            except av.FFmpegError:
+                continue
+        if any(marks[1:]) and not marks[0]:
+            found += 1
+            assert len(reader.read(hurt, start=0, count=99, stride=1)[0]) == marks.index(True)
+    assert found
+
+
 def sound_only(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)

@@ -98,6 +98,8 @@ def test_resizing_keeps_the_picture_upright_and_centred(tmp_path: Path) -> None:
     for aspect, width in (("keep", 24), ("crop", 16)):
         frame = open_folder(tmp_path / "v", aspect=aspect).clip("train", 0).frames[0].astype(int)
         assert frame.shape == (16, width, 3)
+        middle = width // 2  # where red meets black: still the middle after the crop
+        assert frame[3, middle - 3, 0] > 180 and frame[3, middle + 2, 0] < 60
         assert frame[3, 3, 0] > 200 and frame[3, 3, 2] < 60 and frame[12, -4, 2] > 180 and frame[12, 3].max() < 40
 
 

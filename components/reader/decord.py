@@ -25,8 +25,9 @@ class DecordReader:
     """decord 0.6, no paper; frames are the ones its index names, and every block is checked before it is believed.
 
     Checked because, as measured, its length may exceed what decodes and at some tiny widths it returns 16 or more
-    channels. It applies rotation itself; of several video streams it takes the one FFmpeg thinks
-    best, often the first; edit lists it ignores, so a file cut by one may have a frame more than under pyav. What follows a damaged frame is not shown.
+    channels. It applies rotation itself; of several video streams it takes the one FFmpeg thinks best, often the first;
+    edit lists it ignores, so a file cut by one may have a frame more than under pyav. What follows a damaged frame is
+    not shown.
     """
 
     class Config(Config):

@@ -20,7 +20,7 @@ class PyAVReader:
 
     Frames that an edit list cuts away or that are never shown (VP9) do not count, as in a player. Of several video
     streams the largest picture is taken; cover art is no video. Rotation is applied, pixels are taken as square, and
-    what comes after the first damaged frame is not shown: reading is exact or it ends.
+    the first frame that FFmpeg cannot decode or marks as damaged ends the file.
     """
 
     class Config(Config):
