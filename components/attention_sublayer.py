@@ -1,0 +1,92 @@
+"""One attention sublayer as a backbone owns it: projections, norms of heads and residual, whoever looks at whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+from components.contracts import Attention, Condition, Memory, PoseEncoding, Position, Tokens
+from components.token_rows import add_gated
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class HeadNorm(nn.Module):
+    """RMS norm over the channels of each head, in float32 whatever comes in."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., size] to the same shape, float32."""
+        return F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), 1e-6)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What every attention sublayer at one resolution reads in one network call."""
+
+    attention: Attention
+    position: Position
+    tokens: Tokens
+    """Of the queries; their x is not read."""
+    layout: Any
+    """The attention's own, from `Attention.layout`."""
+    signal: Tensor
+    """float [B, F, D], D being the width of the tokens."""
+
+
+class AttentionSublayer(nn.Module):
+    """x += gate · out(attend(q, k, v)), with q, k and v projected from the modulated x."""
+
+    def __init__(self, name: str, width: int, heads: int, qk_norm: bool, modulator: nn.Module) -> None:
+        super().__init__()
+        self.name, self.heads = name, heads
+        self.modulator = modulator
+        self.qkv = nn.Linear(width, 3 * width)
+        self.norm_q = HeadNorm(width // heads) if qk_norm else nn.Identity()
+        self.norm_k = HeadNorm(width // heads) if qk_norm else nn.Identity()
+        self.out = nn.Linear(width, width)
+        for layer in (self.qkv, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, x: Tensor, sight: Sight, past: tuple[Tensor, Tensor] | None, bias: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Tokens x [R, L, D] to the same shape, and the keys and values of x alone [R, L, K, D/K].
+
+        Args:
+            x: the tokens that `sight` describes.
+            sight: geometry, masks and signal of this call.
+            past: remembered keys and values, which stand before x's own; None where frames do not meet.
+            bias: [B, K, Fq, Fk], or None.
+        """
+        h, gate = self.modulator(x, sight.signal, sight.tokens)
+        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
+        place = sight.tokens.place
+        q, k = sight.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
+        kept = (k, v)
+        if past is not None:
+            k, v = torch.cat([past[0].to(k.dtype), k], dim=1), torch.cat([past[1].to(v.dtype), v], dim=1)
+        out = sight.attention.attend(self.name, q, k, v, sight.layout, bias)
+        return add_gated(x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, sight.tokens), kept
+
+
+def pose_bias(pose_encoding: PoseEncoding, condition: Condition, memory: Memory | None) -> Tensor | None:
+    """[depth, B, K, Fq, Fk] for every attention block, zero for clips whose camera is dropped; None without poses."""
+    poses = condition.poses
+    if poses is None:
+        return None
+    keys = poses if memory is None else torch.cat([memory.condition.poses, poses], dim=1)
+    bias = pose_encoding.bias(poses, keys)
+    if bias is None or condition.camera is None:
+        return bias
+    return bias * rearrange(condition.camera.to(bias.dtype), "b -> 1 b 1 1 1")
