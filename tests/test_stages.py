@@ -87,7 +87,7 @@ class ToyNetwork(nn.Module):
         return [self.forward_one(one, condition.level[b, : one.shape[1]]) for b, one in enumerate(z)]
 
     def forward_one(self, z: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        return self.mix(z.movedim(0, -1)).movedim(-1, 0) + level[None, :, None, None]
+        return self.drop(self.mix(z.movedim(0, -1)).movedim(-1, 0)) + level[None, :, None, None]
 
 
 class ToyObjective:
