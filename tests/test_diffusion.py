@@ -228,7 +228,7 @@ def test_every_solver_walks_from_1_to_0_and_lets_observed_frames_be(solver, name
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if not name.startswith("velocity")])
 def test_a_perfect_network_leads_to_the_data(solver, name):
     """Data N(m, d²): the best estimate is known, so the end must have that mean and deviation, noise or none."""
     mean, deviation = 0.7, 0.5

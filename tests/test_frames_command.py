@@ -58,7 +58,7 @@ def test_nothing_to_make_is_said(capsys):
 
 
 def test_a_column_shows_the_most_telling_frame():
-    assert squeezed(bytearray([1, 1, 2, 1, 3, 2, 0, 0]), 4) == [1, 2, 3, 0]
+    assert squeezed(bytearray([1, 1, 1, 2, 2, 3, 0, 0]), 4) == [1, 2, 3, 0]
     assert squeezed(bytearray([1, 2]), 80) == [1, 2]
 
 
