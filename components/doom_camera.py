@@ -92,9 +92,10 @@ def open_camera(wad: bytes, *, tall: bool) -> Iterator[DoomCamera]:
 
 
 def _configure(vizdoom: ModuleType, game: Any, wad: Path) -> None:
+    package = Path(str(vizdoom.__file__)).parent
     if os.name == "posix":
-        game.set_vizdoom_path(str(_starter(Path(vizdoom.__file__).with_name("vizdoom"), wad.parent)))
-    game.set_doom_game_path(str(Path(vizdoom.__file__).with_name("freedoom2.wad")))
+        game.set_vizdoom_path(str(_starter(package / "vizdoom", wad.parent)))
+    game.set_doom_game_path(str(package / "freedoom2.wad"))
     game.set_doom_scenario_path(str(wad))
     game.set_doom_config_path(str(wad.with_suffix(".ini")))
     game.set_doom_map("MAP01")

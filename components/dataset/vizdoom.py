@@ -93,7 +93,8 @@ class VizDoom:
 
     def clip(self, split: Split, index: int) -> Clip:
         """One episode: frames uint8 [T, size, size, 3], poses [T, 4], actions [T-1, 3]; about 1 s for 500 frames."""
-        number, key = self.world_seed(split, index), (split, index)
+        number = self.world_seed(split, index)
+        key: tuple[Split, int] = (split, index)
         if key not in self._filmed:
             self._filmed[key] = self._film(f"vizdoom/{self.config.seed}/{split}/{index}", number)
         self._filmed.move_to_end(key)

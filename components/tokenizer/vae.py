@@ -42,7 +42,7 @@ class VAE(nn.Module):
         multipliers: tuple[int, ...] = Field((1, 2, 2, 4), min_length=1, description="of width, level by level")
         depth: int = Field(1, ge=1, le=8, description="residual blocks in each level")
         kl_weight: float = Field(1e-6, ge=0.0, le=1.0, description="of the KL sum, against the sum over pixels")
-        l1: float = Field(0.5, ge=0.0, le=1.0, description="share of |error|; the rest is squared error")
+        l1: float = Field(0.0, ge=0.0, le=1.0, description="share of |error|; the rest is squared error")
 
         @model_validator(mode="after")
         def _fits(self) -> VAE.Config:
