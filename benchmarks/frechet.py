@@ -143,7 +143,7 @@ def _checked(x_nd: np.ndarray, ddof: int) -> np.ndarray:
 def _root(x_nd: np.ndarray, ddof: int) -> np.ndarray:
     """R [min(N, D), D] with RᵀR the covariance; where N < D the centred features themselves already are small."""
     centred = (x_nd - x_nd.mean(0)) / np.sqrt(len(x_nd) - ddof)
-    return np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred
+    return np.asarray(np.linalg.qr(centred, mode="r")) if len(centred) > centred.shape[1] else centred
 
 
 def _root_of_scatter(covariance_dd: np.ndarray) -> np.ndarray:

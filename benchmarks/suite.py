@@ -89,8 +89,10 @@ def entry(value: Any) -> Entry:
     given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
     if not isinstance(given.get("name"), str):
         raise BadValue(f"a part is a name or a mapping with a name, not {value!r}.")
-    if isinstance(given.get("options"), Mapping):
-        given = {**{key: kept for key, kept in given.items() if key != "options"}, **given["options"]}
+    nested = given.pop("options", {})
+    if not isinstance(nested, Mapping):
+        raise BadValue(f"options of '{given['name']}' are a mapping, not {nested!r}.")
+    given |= nested
     short = SHORT_NAMES.get(given["name"])
     if short is not None:
         given = {**given, **short, "feature_options": {**short.get("feature_options", {}), **_features(given)}}

@@ -7,7 +7,7 @@ different numbers of videos of different lengths, and a rank may hold none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def remember(metric: torchmetrics.Metric, video: Scored, values: np.ndarray, kin
 
 def recall(metric: torchmetrics.Metric) -> list[VideoValues]:
     """All videos of all ranks, in the order of their names and each once, so that neither ranks nor order matter."""
-    kept = metric.videos
+    kept: Any = metric.videos
     if isinstance(kept, list) and not kept:
         return []
     flat = dim_zero_cat(kept).cpu().numpy()

@@ -15,7 +15,7 @@ from zoo.errors import UnmetNeed
 def clip() -> Clip:
     rng = np.random.default_rng(0)
     poses = np.zeros((10, 4), np.float32)
-    poses[:, 0] = [0, 1, 2, 3, 4, 3, 2.2, 1, 0, 9]
+    poses[:, 0] = [0, 1, 2, 3, 4, 3, 2.2, 1, 0, 3.6]
     poses[:, 3] = [0, 0, 0, 0, 3.1, 0, 0, 0, 0, -3.1]
     return Clip(rng.integers(0, 256, (10, 8, 8, 3), np.uint8), np.arange(10.0), 1.0, poses=poses, episode="e")
 
@@ -49,7 +49,7 @@ def test_what_each_copies(clip):
     assert (make("copy_last") == clip.frames[4]).all()
     wanted = clip.frames[:5].astype(float).mean(0)
     assert np.abs(make("mean_context").astype(float) - wanted).max() <= 0.5
-    # back along the line, then far away but turned like frame 4 (3.1 and -3.1 radians are almost equal)
+    # back along the line, then nearest to frame 4: 3.1 and -3.1 radians are almost the same direction
     np.testing.assert_array_equal(make("copy_nearest_pose"), clip.frames[[3, 2, 1, 0, 4]])
     np.testing.assert_array_equal(make("reconstruction"), invert(clip.frames[5:]))
     assert registry.build("control", "copy_nearest_pose", {"role": "ceiling"}).role == "ceiling"

@@ -29,7 +29,7 @@ class CopyNearestPose:
         role: Literal["floor", "ceiling"] = Field("floor", description="ceiling where revisits are exact")
         yaw_weight: float = Field(1.0, ge=0, description="square cells per unit of 2(1 - cos of the turn)")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: CopyNearestPose.Config) -> None:
         self.config = config
         self.role = config.role
 

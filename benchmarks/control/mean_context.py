@@ -25,7 +25,7 @@ class MeanContext:
     class Config(Config):
         """Nothing to choose."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MeanContext.Config) -> None:
         self.config = config
 
     def make(self, clip: Clip, context: int, reconstruct: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:

@@ -26,7 +26,7 @@ class Reconstruction:
     class Config(Config):
         """Nothing to choose."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Reconstruction.Config) -> None:
         self.config = config
 
     def make(self, clip: Clip, context: int, reconstruct: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:

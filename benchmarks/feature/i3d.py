@@ -65,7 +65,7 @@ class I3d:
             "videogpt: short side 224 and centre crop, ddof 1",
         )
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: I3d.Config) -> None:
         self.config = config
         self.result_name = f"fvd_{config.preset}"
         self.ddof = DDOF[config.preset]

@@ -128,7 +128,7 @@ class Lite0:
         statistic: Literal["motion", "appearance"] = Field("motion", description="what a window is summed up by")
         size: int = Field(64, ge=32, le=512, description="short side in pixels the network sees")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Lite0.Config) -> None:
         self.config = config
         self.result_name = f"fd_lite0_{config.statistic}"
 

@@ -42,7 +42,7 @@ class Drift(torchmetrics.Metric):
 
         share: float = Field(0.15, gt=0, le=0.5, description="share of the scored frames at either end")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Drift.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

@@ -32,7 +32,7 @@ class Flicker(torchmetrics.Metric):
         frozen: float = Field(0.1, ge=0, le=1, description="a step below this share of the true mean step is frozen")
         cut: float = Field(4.0, ge=1, description="a step above this many times the true mean step is a cut")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Flicker.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

@@ -44,7 +44,7 @@ class Frechet(torchmetrics.Metric):
         include_context: bool = Field(False, description="start the windows at the first given frame")
         ddof: int | None = Field(None, ge=0, le=1, description="1 divides by N - 1; null: as the feature's protocol")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Frechet.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         if setting.feature is None:
@@ -126,5 +126,6 @@ class Frechet(torchmetrics.Metric):
         if len(videos) < 3 or positions < 2:
             return None
         table = np.stack([video.values[:positions] for video in videos])
-        distances = [frechet_distance(*np.split(table[:, p], 2, axis=1), self.ddof) for p in range(positions)]
+        fake, real = np.split(table, 2, axis=2)
+        distances: list[float | None] = [frechet_distance(fake[:, p], real[:, p], self.ddof) for p in range(positions)]
         return Curve(t=[float(p * self.config.hop) for p in range(positions)], mean=distances)

@@ -31,7 +31,7 @@ class Perceptual(torchmetrics.Metric):
         every: int = Field(8, ge=1, description="look at every n-th frame after the context")
         size: int = Field(64, ge=32, le=512, description="short side in pixels the network sees")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Perceptual.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         if setting.feature is None:

@@ -57,7 +57,7 @@ class PlaceRecognition(torchmetrics.Metric):
         gap: int = Field(32, ge=1, description="frames before a return counts as a revisit")
         near: int = Field(8, ge=0, description="frames of tolerance in the second form")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: PlaceRecognition.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

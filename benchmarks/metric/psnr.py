@@ -25,7 +25,7 @@ class Psnr(torchmetrics.Metric):
     class Config(Config):
         """Nothing to choose."""
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Psnr.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

@@ -46,7 +46,7 @@ class Revisit(torchmetrics.Metric):
         yaw: float = Field(0.35, gt=0, le=3.15, description="radians")
         gap: int = Field(32, ge=1, description="frames before a return counts as a revisit")
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Revisit.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

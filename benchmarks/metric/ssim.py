@@ -63,7 +63,7 @@ class Ssim(torchmetrics.Metric):
     class Config(Config):
         """Nothing to choose: the published constants."""
 
-    def __init__(self, config: Config, *, setting: Setting) -> None:
+    def __init__(self, config: Ssim.Config, *, setting: Setting) -> None:
         super().__init__()
         self.config, self.setting = config, setting
         add_video_state(self)

@@ -90,15 +90,8 @@ def _score_videos(fake: Path, real: Path, options: Mapping[str, str]) -> dict[st
         Videos([both[side] for both in pairs], reader, frames=frames, stride=stride, size=size) for side in (0, 1)
     )
     overrides = {"stride": stride, "size": size, "context": context, "reader": reader.version}
-    suite = Suite(
-        name="score",
-        version=1,
-        frames=max(2, frames),
-        context=context,
-        metrics=metrics,
-        modified=True,
-        overrides=overrides,
-    )
+    said = {"name": "score", "version": 1, "frames": max(2, frames), "context": context, "metrics": metrics}
+    suite = Suite.model_validate({**said, "modified": True, "overrides": overrides})
     results = evaluate(fakes.frames_only(), reals, suite, dataset=dataset_name("folder", fingerprint(reals.paths)))
     if not results.metrics:
         raise UserError(f"{len(pairs)} video of {frames} frames is too little for these metrics: give more videos.")
