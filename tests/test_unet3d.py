@@ -77,13 +77,13 @@ def check_memory(net: UNet3d, side: int = 4) -> None:
             assert (alone - whole).abs().max() > 1e-3, "what is remembered must matter, or this test shows nothing"
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=str)
+@pytest.mark.parametrize("parts", PARTS[::5], ids=str)  # five shares no factor with the axes, so all names occur
 def test_memory_equals_the_whole_window(parts: tuple) -> None:
     check_memory(build(*parts))
 
 
 @pytest.mark.parametrize("options", LEVELS, ids=str)
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+@pytest.mark.parametrize("attention", ATTENTIONS[:2], ids=str)
 def test_memory_at_other_levels_and_odd_sides(attention: tuple, options: dict) -> None:
     check_memory(build(attention, **options), side=5)
 
@@ -137,11 +137,10 @@ def test_frames_meet_in_attention_alone() -> None:
 # ------------------------------------------------------------------------------------------------ sizes
 
 
-@pytest.mark.parametrize("packing", registry.names("packing"))
 @pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
 @pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: str, packing: str) -> None:
-    net = build(attention, conditioning, packing=packing, qk_norm=False)
+def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: str) -> None:
+    net = build(attention, conditioning, qk_norm=False)
     _, window, condition = batch([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
     sizes = [(4, 4, 4), (2, 2, 6), (3, 5, 3), (1, 4, 4), (2, 2, 6)]
     window = replace(window, valid=torch.arange(4) < torch.tensor([f for f, _, _ in sizes])[:, None])
@@ -155,6 +154,14 @@ def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: st
         close(a, b)
     for a, b in zip(gradients, own, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * max(1.0, float(b.abs().max())))
+
+
+def test_packing_changes_nothing() -> None:
+    _, window, condition = batch([[1, 0, 0], [0, 0, 0], [0, 0, 1]])
+    clips = [torch.randn(CHANNELS, 3, side, 4) for side in (4, 2, 4)]
+    with torch.no_grad():
+        first, *others = (build(packing=name)(clips, window, condition) for name in registry.names("packing"))
+    assert others and all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_mixed_sizes_have_no_memory() -> None:
@@ -218,15 +225,22 @@ def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) 
         close(net(z, window, dropped), net(z, window, other))
 
 
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-@pytest.mark.parametrize("options", [{}, *LEVELS, *({"pose_encoding": p} for p in ("none", "additive"))], ids=str)
-def test_a_new_network_predicts_zero_and_every_weight_learns(conditioning: str, options: dict) -> None:
-    net = build(conditioning=conditioning, random=False, **options)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"conditioning": name} for name in registry.names("conditioning")),
+        *({"pose_encoding": name} for name in registry.names("pose_encoding")),
+        *({"conditioning": "concat"} | LEVELS[0], LEVELS[1], LEVELS[2]),
+    ],
+    ids=str,
+)
+def test_a_new_network_predicts_zero_and_every_weight_learns(options: dict) -> None:
+    net = build(random=False, **options)
     z, window, told = batch([[1, 0, 0, 0], [0, 1, 0, 0]])
     assert not net(z, window, told).any()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, foreach=True)
     losses = []
-    for _ in range(10):
+    for _ in range(7):
         loss = (net(z, window, told) - z).square().mean()
         optimizer.zero_grad()
         loss.backward()
