@@ -54,7 +54,7 @@ def arguments(swap: str) -> list[str]:
     kept = [argument for argument in TINY if argument not in own]
     stays = own if name in ("maze", "vizdoom", "vae", "euler", "ddim") else []
     if axis == "backbone":
-        return [*kept, "backbone={name: %s, width: 16, depth: 1, heads: 2}" % name]
+        return [*kept, f"backbone={{name: {name}, width: 16, depth: 1, heads: 2}}"]
     return [*kept, f"{axis}={name}", *(argument for argument in stays if "." in argument.partition("=")[0])]
 
 

@@ -98,8 +98,8 @@ def check_built(recipe: Recipe, suite: Any) -> None:
     latents = tokenizer.latent_frames(suite.frames)
     if task.context(suite.frames) == 0 and latents > min(sample.window, sample.step):
         raise UnmetNeed(
-            f"task '{recipe.part('task').name}' never learns to continue a video, so all {latents} latent frames must be "
-            f"made in one step: set suite.frames lower, or sample.window and sample.step to at least {latents}."
+            f"task '{recipe.part('task').name}' never learns to continue a video, so all {latents} latent "
+            f"frames must be made in one step: lower suite.frames, or raise sample.window and sample.step to {latents}."
         )
 
 

@@ -30,15 +30,30 @@ def _count(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _activations(flops: float, batch: int) -> float:
-    """Bytes kept for the backward pass: about one float32 per 100 multiply-adds of the forward pass (an estimate)."""
-    return 4 * flops * batch / 200
+def _counted(forward: Any) -> tuple[float, float]:
+    """FLOPs of `forward()` and the bytes it keeps for the backward pass, every storage once; nothing is computed."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Any) -> Any:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    counter = FlopCounterMode(display=False)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with torch.device("meta"), counter, hooks:
+        result = forward()  # held until the end: a storage that is freed early could lend its address to another
+    del result
+    return counter.get_total_flops(), sum(kept.values())
 
 
 def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
     """Stage 1: parameters, FLOPs of a training step (forward and backward), memory."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     settings = recipe.train.tokenizer
     height, width = clip_shape(recipe)
@@ -48,7 +63,9 @@ def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         tokenizer.decode(tokenizer.encode(video))
-    return _stage_cost(_count(tokenizer), counter.get_total_flops(), settings, steps=settings.steps * tokenizer.trainable)
+    return _stage_cost(
+        _count(tokenizer), counter.get_total_flops(), settings, steps=settings.steps * tokenizer.trainable
+    )
 
 
 def _stage_cost(parameters: int, forward: float, settings: Any, steps: int) -> dict[str, Any]:
@@ -56,45 +73,51 @@ def _stage_cost(parameters: int, forward: float, settings: Any, steps: int) -> d
         "parameters": parameters,
         "steps": int(steps),
         "flops_per_step": 3 * forward * settings.batch,  # backward costs twice the forward pass
-        "memory_bytes": parameters * BYTES_PER_PARAMETER + _activations(forward, settings.batch),
+        "memory_bytes": parameters * BYTES_PER_PARAMETER + kept * settings.batch,
     }
 
 
 def generator_cost(recipe: Recipe) -> dict[str, Any]:
     """Stage 2, and one network call of sampling for one video."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from components.contracts import Condition, Window
 
     tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
     text_encoder = compose.build("text_encoder", recipe.part("text_encoder"))
     actions = registry.load("dataset", recipe.part("dataset").name).action_dim if recipe.train.generator.actions else 0
+    sizes = compose.Sizes(tokenizer.channels, actions)
     with torch.device("meta"):
-        sizes = compose.Sizes(tokenizer.channels, actions)
         network = compose.build_network(recipe, sizes, text_encoder.width)
+    counted = _counted(lambda: network(*_window(recipe, sizes, text_encoder.width, tokenizer.spatial_factor)))
+    settings = recipe.train.generator
+    trained_text = _count(text_encoder) if text_encoder.trainable else 0
+    cost = _stage_cost(_count(network) + trained_text, counted, settings, settings.steps)
+    parts = {name: _count(child) for name, child in network.named_children() if _count(child)}
+    return {
+        **cost,
+        "flops_per_call": counted[0],
+        "parts": parts | ({"text_encoder": trained_text} if trained_text else {}),
+    }
+
+
+def _window(recipe: Recipe, sizes: compose.Sizes, text_width: int, spatial_factor: int) -> tuple[Any, Any, Any]:
+    """One training window's worth of network input, on whatever device is the default."""
+    import torch
+
+    from components.contracts import Condition, Window
+
     frames = recipe.train.generator.window
-    height, width = (side // tokenizer.spatial_factor for side in clip_shape(recipe))
-    window = Window(torch.arange(frames)[None].float(), *(torch.full((1, frames), flag) for flag in (False, True)))
-    text = torch.zeros(1, 8, text_encoder.width) if text_encoder.width else None
+    height, width = (side // spatial_factor for side in clip_shape(recipe))
     poses = recipe.part("pose_encoding").name != "none"
+    window = Window(torch.zeros(1, frames), *(torch.full((1, frames), flag) for flag in (False, True)))
     condition = Condition(
         level=torch.ones(1, frames),
-        text=text,
-        text_mask=None if text is None else torch.ones(1, 8, dtype=torch.bool),
-        actions=torch.zeros(1, frames, actions) if actions else None,
+        text=torch.zeros(1, 8, text_width) if text_width else None,
+        text_mask=torch.ones(1, 8, dtype=torch.bool) if text_width else None,
+        actions=torch.zeros(1, frames, sizes.action_dim) if sizes.action_dim else None,
         poses=torch.zeros(1, frames, 4) if poses else None,
         origin=torch.zeros(1, 4) if poses else None,
     )
-    counter = FlopCounterMode(display=False)
-    z = torch.zeros(1, tokenizer.channels, frames, height, width)
-    with counter, torch.no_grad():
-        network.to_empty(device="cpu")(z, window, condition)
-    flops, settings = counter.get_total_flops(), recipe.train.generator
-    trained_text = _count(text_encoder) if text_encoder.trainable else 0
-    cost = _stage_cost(_count(network) + trained_text, flops, settings, settings.steps)
-    parts = {name: _count(child) for name, child in network.named_children() if _count(child)}
-    return {**cost, "flops_per_call": flops, "parts": parts | ({"text_encoder": trained_text} if trained_text else {})}
+    return torch.zeros(1, sizes.channels, frames, height, width), window, condition
 
 
 def rollout_calls(recipe: Recipe, suite: Any) -> dict[str, Any]:

@@ -19,21 +19,18 @@ from benchmarks import harness
 from benchmarks import record as records
 from benchmarks.suite import Suite
 from components.contracts import Clip
-from zoo import compose, registry
+from zoo import compose
 from zoo.pipeline import Pipeline, full, module_of
 from zoo.progress import Bar, say
+from zoo.rows import SHOWN, control_row, model_row, write_row
 from zoo.source_digest import digest
 from zoo.store import DIGEST_KEY, StageDir, atomic_file, write_json
 
 if TYPE_CHECKING:
     from benchmarks.contracts import Results
-    from zoo.model import Scene, ZooModel
+    from zoo.model import Scene
 
 SAMPLE_SOURCE = ("zoo.sampling", "zoo.model", "zoo.evaluation")
-SHOWN = 3
-"""Episodes whose videos go beside a record."""
-SHOWN_HEIGHT = 128
-"""Pixels; small frames are enlarged by a whole number to about this, so that a person sees them."""
 
 
 @dataclass
@@ -167,8 +164,7 @@ class Evaluation:
             say(f"{self.label}: judged before, in {path}")
             return path
         results = self._score()
-        record = self._record(results)
-        path = self._write(record, list(self.videos())[:SHOWN])
+        path = self._write(model_row(self, results), list(self.videos())[:SHOWN])
         self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
         return path
 
@@ -191,78 +187,11 @@ class Evaluation:
     @property
     def label(self) -> str:
         """What tells this row from its neighbours: what the sweep set, else the rollout."""
-        point = {key: value for key, value in self.recipe.point.items()} or {"rollout": self.recipe.part("rollout").name}
+        point = self.recipe.point or {"rollout": self.recipe.part("rollout").name}
         return ", ".join(f"{key}={value}" for key, value in point.items())
 
-    def _record(self, results: Results) -> records.Record:
-        recipe, pipeline = self.recipe, self.pipeline
-        facts, parts = self.sample_dir.facts(), {**recipe.parts}
-        cites = [registry.card(axis, part.name).cite for axis, part in parts.items()]
-        keys = [key.strip() for cite in cites if cite for key in cite.split(",")]
-        stages = (pipeline.tokenizer_dir, pipeline.generator_dir, self.sample_dir)
-        return records.Record(
-            name=recipe.name,
-            label=self.label,
-            group=self.group,
-            suite=self.suite.reference(),
-            recipe=recipe.to_dict(),
-            recipe_hash=recipe.hash(),
-            stages={folder.stage: folder.name for folder in stages},
-            stale=pipeline.stale,
-            components={axis: part.name for axis, part in parts.items()},
-            versions=results.versions,
-            citations=sorted({*keys, *results.citations}),
-            metrics=results.metrics,
-            curves=results.curves,
-            per_video=results.per_video,
-            dataset=self.dataset_reference,
-            seeds={
-                "tokenizer": recipe.train.tokenizer.seed,
-                "generator": pipeline.seed,
-                "sample": recipe.sample.seed,
-                "suite": self.suite.seed,
-            },
-            cost=self._cost(facts),
-            environment=records.environment(),
-            reader=pipeline.reader_version,
-        )
-
-    def _cost(self, facts: dict[str, Any]) -> records.Cost:
-        pipeline = self.pipeline
-        trained = (pipeline.tokenizer_dir.facts(), pipeline.generator_dir.facts())
-        memory = [stage.get("peak_memory_bytes") or 0 for stage in trained]
-        return records.Cost(
-            wall_seconds={**pipeline.seconds, **self.seconds},
-            trained_seconds={
-                "tokenizer": trained[0].get("seconds", 0.0),
-                "generator": trained[1].get("seconds", 0.0),
-                "sample": facts.get("seconds", 0.0),
-            },
-            seconds_per_frame=facts.get("seconds_per_frame"),
-            peak_memory_bytes=max(memory) or None,
-            parameters={"tokenizer": trained[0].get("parameters", 0), "generator": trained[1].get("parameters", 0)},
-            flops=facts.get("flops", {}),
-            network_calls_per_frame=facts.get("network_calls_per_frame"),
-        )
-
     def _write(self, record: records.Record, videos: list[np.ndarray]) -> Path:
-        """Videos and strips first, then the record that names them."""
-        from components.video_file import write_contact_sheet, write_mp4
-
-        folder = self.records_folder
-        media = folder / "media" / records.file_name(record).removesuffix(".json")
-        shown: dict[str, str] = {}
-        for number, (clip, video) in enumerate(zip(self.clips, videos, strict=False)):
-            scale = max(1, round(SHOWN_HEIGHT / video.shape[1]))
-            for role, frames in (("truth", clip.frames), ("video", video)):
-                path = media / f"{role}-{number}.mp4"
-                write_mp4(path, np.asarray(frames), clip.fps, scale=scale)
-                shown[f"{role}/{clip.episode}"] = str(path.relative_to(folder))
-            sheet = media / f"strip-{number}.png"
-            after = slice(self.suite.context, None)
-            write_contact_sheet(sheet, [clip.frames[after], np.asarray(video)[after]], columns=10, scale=max(1, scale // 2))
-            shown[f"strip/{clip.episode}"] = str(sheet.relative_to(folder))
-        return records.write(record.model_copy(update={"artifacts": shown}), folder)
+        return write_row(record, self.records_folder, self.clips, videos, self.suite.context)
 
     # ------------------------------------------------------------------------------------------------ controls
 
@@ -289,36 +218,14 @@ class Evaluation:
         return written
 
     def _score_controls(self) -> Iterator[Path]:
-        from zoo.model import ZooModel
-
-        model: ZooModel | None = None
 
         def reconstruct(video: np.ndarray) -> np.ndarray:
-            nonlocal model
-            model = model or self.pipeline.model()
-            return model.reconstruct(video)
+            return self.pipeline.model().reconstruct(video)
 
-        rows = harness.control_rows(
-            self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=SHOWN
-        )
+        rows = harness.control_rows(self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=SHOWN)
         with Bar("judging floors and ceilings", len(self.suite.controls)) as bar:
             for row in rows:
-                record = records.Record(
-                    name=row.name,
-                    kind="control",
-                    role=row.role,
-                    group=self.group,
-                    suite=self.suite.reference(),
-                    stages={"tokenizer": self.pipeline.tokenizer_dir.name},
-                    versions=row.results.versions,
-                    citations=list(row.results.citations),
-                    metrics=row.results.metrics,
-                    curves=row.results.curves,
-                    per_video=row.results.per_video,
-                    dataset=self.dataset_reference,
-                    environment=records.environment(),
-                )
-                yield self._write(record, list(row.videos))
+                yield self._write(control_row(self, row), list(row.videos))
                 bar.advance()
 
 

@@ -1,4 +1,4 @@
-"""The composed model of a run, for use from Python: ``zoo.load(RUN)`` gives ``.encode``, ``.decode`` and ``.sample``."""
+"""The composed model of a run, for use from Python: ``zoo.load(RUN)`` gives ``.encode``, ``.decode``, ``.sample``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from components.contracts import Latent
 from zoo import compose
 from zoo.errors import BadValue, UnmetNeed
 from zoo.sampling import Cost, Engine, Request
@@ -73,7 +72,7 @@ class ZooModel:
         return np.concatenate([decoded, np.repeat(decoded[-1:], short, axis=0)]) if short > 0 else decoded
 
     def engine(self, recipe: Recipe | None = None) -> Engine:
-        """The sampling engine of a recipe (the run's own unless given): solver, guidance, rollout and their settings."""
+        """The sampling engine of a recipe, the run's own unless given: solver, guidance, rollout and settings."""
         recipe = recipe or self.recipe
         guidance = compose.build("guidance", recipe.part("guidance"))
         compose.check_guidance(self.recipe, guidance)
@@ -111,8 +110,9 @@ class ZooModel:
         return [self._finish(scene, z) for scene, z in zip(scenes, latents, strict=True)], cost
 
     def request(self, scene: Scene) -> Request:
-        """A scene in latent frames: context cut to whole latents and encoded alone, poses of each latent's last frame."""
-        tokenizer, given = self.tokenizer, self.generator.task.context(0 if scene.context is None else len(scene.context))
+        """A scene in latent frames: context cut to whole latents and encoded alone, poses of their last frames."""
+        tokenizer = self.tokenizer
+        given = self.generator.task.context(0 if scene.context is None else len(scene.context))
         total = latents_for(tokenizer, scene.frames)
         whole = tokenizer.latent_frames(given) if given else 0
         if whole:
@@ -140,7 +140,9 @@ class ZooModel:
     def _poses(self, scene: Scene, last: np.ndarray) -> Tensor | None:
         if scene.poses is None:
             if self.recipe.part("pose_encoding").name != "none":
-                raise UnmetNeed("this model was trained with camera poses: give `poses` [frames, 4] for the whole video.")
+                raise UnmetNeed(
+                    "this model was trained with camera poses: give `poses` [frames, 4] for the whole video."
+                )
             return None
         return torch.from_numpy(np.asarray(scene.poses, dtype=np.float32)[last])
 

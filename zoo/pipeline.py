@@ -51,6 +51,7 @@ class Pipeline:
     """What each stage took when it was trained."""
     stale: list[str] = field(default_factory=list)
     """Stages reused although their source has changed."""
+    _model: ZooModel | None = None
 
     # ------------------------------------------------------------------------------------------------- names
 
@@ -245,8 +246,22 @@ class Pipeline:
         load_weights(source, part)
         say(f"{stage}: starting from {source.path}")
 
+    def train(self) -> None:
+        """See that every stage is done; loads nothing where all are."""
+        if not (self.tokenizer_dir.done and self.generator_dir.done):
+            self.model()
+            return
+        for folder in (self.tokenizer_dir, self.generator_dir):
+            self.seconds.setdefault(folder.stage, 0.0)
+            say(f"{folder.stage}: done before, in {folder.path}")
+
     def model(self) -> ZooModel:
-        """The whole model, trained where needed and in eval mode."""
+        """The whole model, trained where needed and in eval mode; made once."""
+        if self._model is None:
+            self._model = self._compose()
+        return self._model
+
+    def _compose(self) -> ZooModel:
         import torch
 
         from zoo.model import ZooModel

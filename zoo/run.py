@@ -66,11 +66,15 @@ def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     from zoo.pipeline import Pipeline
     from zoo.progress import say
     from zoo.recipe import validate
+    from zoo.store import process_rank
 
     evaluation = Evaluation(Pipeline(validate(recipe), store, reuse), suite)  # type: ignore[arg-type]
     say(f"{recipe.name}: {evaluation.label}")
     for name, reason in evaluation.skipped().items():
         say(f"skipped {name}: {reason}")
+    evaluation.pipeline.train()
+    if process_rank() != 0:
+        return []  # the other ranks of a distributed run only train
     return [evaluation.row(), *evaluation.controls()]
 
 

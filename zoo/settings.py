@@ -30,7 +30,7 @@ class TokenizerTraining(Settings):
     """Stage 1."""
 
     steps: int = Field(1000, ge=0, description="optimiser steps; 0 leaves the tokenizer untrained")
-    batch: Positive = Field(16, description="clips per step and process")
+    batch: Positive = Field(16, description="clips per step, dealt out over the processes")
     lr: Rate = Field(1e-3, description="peak learning rate, after the warm-up")
     frames: Positive = Field(1, description="latent frames per training clip")
     seed: Seed = Field(0, description="initial weights and batches")
@@ -44,7 +44,7 @@ class GeneratorTraining(Settings):
     """Stage 2, on latents; frames are latent frames."""
 
     steps: int = Field(1000, ge=0, description="optimiser steps")
-    batch: Positive = Field(16, description="windows per step and process")
+    batch: Positive = Field(16, description="windows per step, dealt out over the processes")
     lr: Rate = Field(1e-3, description="peak learning rate, after the warm-up")
     window: Positive = Field(16, description="latent frames per training window, observed ones included")
     masks: dict[str, Weight] = Field(

@@ -1,0 +1,100 @@
+"""What the network is told of the frames of one plan step, and how one branch of guidance predicts with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from components.contracts import Condition, Memory, Step, Window
+
+if TYPE_CHECKING:
+    from zoo.sampling import Request
+
+
+class Sight:
+    """What the network is told of the frames of one plan step: places in time, actions, poses, text."""
+
+    def __init__(
+        self,
+        group: list[tuple[int, Step]],
+        requests: Sequence[Request],
+        text: tuple[Tensor, Tensor] | None,
+        device: torch.device,
+    ) -> None:
+        self.videos = [video for video, _ in group]
+        self.text = None if text is None else tuple(part[self.videos].to(device) for part in text)
+        asked = [requests[video] for video in self.videos]
+        self.origin = None if asked[0].poses is None else torch.stack([r.poses[0] for r in asked]).to(device)
+        self.observed = self._frames([step.observed for _, step in group], group, asked, True, device)
+        self.latent = self._frames([step.latent for _, step in group], group, asked, False, device)
+
+    @staticmethod
+    def _frames(
+        chosen: list[tuple[int, ...]], group: list[tuple[int, Step]], asked: list[Request], given: bool, device: Any
+    ) -> tuple[Window, Tensor | None, Tensor | None]:
+        index = torch.tensor(chosen, dtype=torch.long).reshape(len(group), -1)
+        start = torch.tensor([step.latent[0] for _, step in group])[:, None]
+        flags = torch.full(index.shape, True, device=device)
+        window = Window((index - start).float().to(device), flags if given else ~flags, flags)
+        picks = list(zip(asked, index, strict=True))
+        actions = None if asked[0].actions is None else torch.stack([r.actions[i] for r, i in picks]).to(device)
+        poses = None if asked[0].poses is None else torch.stack([r.poses[i] for r, i in picks]).to(device)
+        return window, actions, poses
+
+    def condition(self, frames: tuple[Window, Tensor | None, Tensor | None], level: Tensor, keep: Any) -> Condition:
+        """The Condition of these frames, with dropped what the guidance branch does not keep."""
+        _, actions, poses = frames
+        text, mask = self.text if self.text is not None else (None, None)
+        camera = torch.full((level.shape[0],), bool(keep.get("camera", True)), device=level.device)
+        if mask is not None and not keep.get("text", True):
+            mask = torch.zeros_like(mask)
+        return Condition(level, text, mask, actions, poses, self.origin, camera)
+
+
+class Branch:
+    """One conditioning of guidance: predicts the latent frames, with observed frames remembered or recomputed."""
+
+    def __init__(
+        self, network: Any, remember: bool, sight: Sight, z_observed: Tensor, observed_level: Tensor, keep: Any
+    ) -> None:
+        self.network, self.sight, self.keep = network, sight, keep
+        self.z_observed, self.observed_level = z_observed, observed_level
+        self.memory: Memory | None = None
+        self.sees = z_observed.shape[2] > 0
+        if remember and self.sees:
+            condition = sight.condition(sight.observed, observed_level, keep)
+            self.memory = self.network.remember(z_observed, sight.observed[0], condition)
+
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
+        window = self.sight.latent[0]
+        condition = self.sight.condition(self.sight.latent, t, self.keep)
+        if self.memory is not None or not self.sees:
+            return self.network(z, window, condition, memory=self.memory)
+        past_window = self.sight.observed[0]
+        past = self.sight.condition(self.sight.observed, self.observed_level, self.keep)
+        joint = join(past_window, window), join_conditions(past, condition)
+        return self.network(torch.cat([self.z_observed, z], dim=2), *joint)[:, :, self.z_observed.shape[2] :]
+
+
+def join(first: Window, second: Window) -> Window:
+    """Two windows of the same clips, one after the other."""
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("times", "observed", "valid"))
+    return Window(*(torch.cat(pair, dim=1) for pair in pairs))
+
+
+def join_conditions(first: Condition, second: Condition) -> Condition:
+    """Conditions of two runs of frames of the same clips, one after the other."""
+
+    def cat(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        return None if a is None or b is None else torch.cat([a, b], dim=1)
+
+    return replace(
+        second,
+        level=torch.cat([first.level, second.level], dim=1),
+        actions=cat(first.actions, second.actions),
+        poses=cat(first.poses, second.poses),
+    )
