@@ -60,15 +60,12 @@ def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
     with torch.device("meta"):
         tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
         video = torch.zeros(1, 3, tokenizer.video_frames(settings.frames), height, width)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        tokenizer.decode(tokenizer.encode(video))
-    return _stage_cost(
-        _count(tokenizer), counter.get_total_flops(), settings, steps=settings.steps * tokenizer.trainable
-    )
+    counted = _counted(lambda: tokenizer.decode(tokenizer.encode(video)))
+    return _stage_cost(_count(tokenizer), counted, settings, steps=settings.steps * tokenizer.trainable)
 
 
-def _stage_cost(parameters: int, forward: float, settings: Any, steps: int) -> dict[str, Any]:
+def _stage_cost(parameters: int, counted: tuple[float, float], settings: Any, steps: int) -> dict[str, Any]:
+    forward, kept = counted
     return {
         "parameters": parameters,
         "steps": int(steps),
