@@ -36,7 +36,7 @@ def build(
 ) -> VideoDiT:
     """A tiny backbone; its zero-initialised weights are made random, or they would hide every error."""
     torch.manual_seed(0)
-    config = {"width": 24, "depth": 2, "heads": 2, "mlp_ratio": 2.0} | options
+    config = {"width": 24, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "qk_norm": True} | options
     net = registry.build(
         "backbone",
         "video_dit",
@@ -284,6 +284,15 @@ def test_autocast_gives_finite_gradients() -> None:
         out = net(z, window, told)
     out.float().square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ATTENTIONS[:2], ids=str)
+def test_the_regular_path_is_one_graph_for_the_compiler(attention: tuple) -> None:
+    net = build(attention)
+    z, window, told = batch([[1, 0, 0], [0, 1, 0]])
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    close(compiled(z, window, told), net(z, window, told))
 
 
 def test_refusals_name_the_cure() -> None:

@@ -18,7 +18,7 @@ GRIDS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 
 def window_of(grids: list[tuple[int, int, int]], seed: int = 0) -> Window:
     draw = torch.Generator().manual_seed(seed)
     longest = max(f for f, _, _ in grids)
-    times = torch.randint(-50, 50, (len(grids), longest), generator=draw).float()
+    times = torch.randint(-3, 4, (len(grids), longest), generator=draw).float()
     observed = torch.rand(len(grids), longest, generator=draw) < 0.5
     valid = torch.arange(longest) < torch.tensor([f for f, _, _ in grids])[:, None]
     return Window(times, observed & valid, valid)
