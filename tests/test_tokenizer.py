@@ -20,11 +20,12 @@ from components.tokenizer.pixels import Pixels
 from components.tokenizer.vae import VAE
 from zoo.errors import BadValue, UserError
 
-SMALL: dict[str, Any] = {"width": 8, "multipliers": (1, 1)}
+SMALL: dict[str, Any] = {"width": 8, "multipliers": (1, 1), "patch": 2}
 SPATIAL, TEMPORAL = (2, 4, 8, 16), (1, 2, 4)
 EVERY = [("pixels", {"spatial_factor": f}) for f in (1, 2, 4, 8)] + [
     ("vae", {"spatial_factor": f, "temporal_factor": k, **SMALL}) for f in SPATIAL for k in TEMPORAL
 ]
+EVERY += [("vae", {"width": 8, "patch": patch, "temporal_factor": 4}) for patch in (None, 1)]
 CLASSES = {"pixels": Pixels, "vae": VAE}
 
 

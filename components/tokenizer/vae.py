@@ -37,8 +37,10 @@ class VAE(nn.Module):
         channels: int = Field(4, ge=1, le=64, description="latent channels")
         spatial_factor: Literal[2, 4, 8, 16] = 4
         temporal_factor: Literal[1, 2, 4] = Field(1, description="1: every frame by itself, nothing mixes in time")
-        patch: Literal[1, 2, 4] = Field(2, description="pixels to channels before the first convolution")
-        width: int = Field(64, ge=8, le=1024, multiple_of=8, description="channels of the finest level")
+        patch: Literal[1, 2, 4] | None = Field(
+            None, description="side of the pixel squares that become channels at the door; None: spatial_factor up to 4"
+        )
+        width: int = Field(128, ge=8, le=1024, multiple_of=8, description="channels of the finest level")
         multipliers: tuple[int, ...] = Field((1, 2, 2, 4), min_length=1, description="of width, level by level")
         depth: int = Field(1, ge=1, le=8, description="residual blocks in each level")
         kl_weight: float = Field(1e-6, ge=0.0, le=1.0, description="of the KL sum, against the sum over pixels")
@@ -46,7 +48,7 @@ class VAE(nn.Module):
 
         @model_validator(mode="after")
         def _fits(self) -> VAE.Config:
-            if self.patch > self.spatial_factor:
+            if self.patch is not None and self.patch > self.spatial_factor:
                 raise ValueError(f"patch {self.patch} exceeds spatial_factor {self.spatial_factor}: lower patch")
             if any(multiplier < 1 for multiplier in self.multipliers):
                 raise ValueError("multipliers must be 1 or more")
@@ -64,7 +66,12 @@ class VAE(nn.Module):
         self.spatial_factor: int = config.spatial_factor
         self.temporal_factor: int = config.temporal_factor
         shape = Shape(
-            config.spatial_factor, config.temporal_factor, config.patch, config.width, config.multipliers, config.depth
+            spatial_factor=config.spatial_factor,
+            temporal_factor=config.temporal_factor,
+            patch=config.patch or min(4, config.spatial_factor),
+            width=config.width,
+            multipliers=config.multipliers,
+            depth=config.depth,
         )
         self.encoder = Encoder(shape, 2 * config.channels)
         self.decoder = Decoder(shape, config.channels)
