@@ -177,11 +177,15 @@ def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) ->
                 f"the video of '{clip.episode}' is {video.dtype} {list(video.shape)} and its truth uint8 "
                 f"{list(clip.frames.shape)}: both must be uint8 of one shape."
             )
-        kinds = None if clip.poses is None else frame_types(clip.poses, context)
-        name = clip.episode or f"#{place}"
-        yield Scored(video, clip.frames, context, clip.poses, clip.caption, name, kinds)
+        yield scored(video, clip, context, clip.episode or f"#{place}")
     if next(given, None) is not None:
         raise BadValue(f"there are more videos than the {len(clips)} clips: give one video per clip.")
+
+
+def scored(video: np.ndarray, clip: Clip, context: int, name: str = "") -> Scored:
+    """A video uint8 [T, H, W, 3] beside the clip it continues, as metrics take it."""
+    kinds = None if clip.poses is None else frame_types(clip.poses, context)
+    return Scored(video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds)
 
 
 def _check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:

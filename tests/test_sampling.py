@@ -109,5 +109,3 @@ def test_cost_counts_network_calls():
     assert cost.frames_made == 2 * (FRAMES - 4)
     assert cost.network_calls == 2 * steps * (2 + 1)  # two denoising steps and one pass to remember
     assert len(cost.seconds_by_step) == steps
-
-

@@ -87,6 +87,13 @@ class Evaluation:
         """The data set's part of every metric key."""
         return harness.dataset_name(self.dataset_reference.name, self.dataset_reference.fingerprint)
 
+    def check(self) -> None:
+        """Refuse, before anything is trained, test clips that the suite cannot judge: the shortest is scored once."""
+        if self._known(self.evaluation_dir) is None:
+            shortest = min(self.clips, key=lambda clip: clip.frames.size)
+            for metric in harness.build_metrics(self.suite, self.judged_on).values():
+                metric.update(harness.scored(shortest.frames, shortest, self.suite.context))
+
     # ---------------------------------------------------------------------------------------------- generation
 
     @cached_property
@@ -114,7 +121,7 @@ class Evaluation:
             with self.sample_dir.lock():
                 self._generate()
         for index in range(len(self.clips)):
-            yield np.load(self.sample_dir.path / f"{index:04d}.npy", mmap_mode="r")
+            yield np.load(self.sample_dir.path / f"{index:04d}.npy")
 
     def _generate(self) -> None:
         began = perf_counter()

@@ -72,6 +72,7 @@ def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     say(f"{recipe.name}: {evaluation.label}")
     for name, reason in evaluation.skipped().items():
         say(f"skipped {name}: {reason}")
+    evaluation.check()
     evaluation.pipeline.train()
     if process_rank() != 0:
         return []  # the other ranks of a distributed run only train
