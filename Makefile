@@ -10,8 +10,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile -c 
 
 quickstart: $(VENV)/installed
 	$(PY) -m zoo.run recipe=quickstart
-	$(PY) -m zoo leaderboard format=html out=runs/leaderboard.html
-	@echo "Rows: $(PY) -m zoo leaderboard   Page with curves and videos: runs/leaderboard.html"
+	@echo "Rows again: $(PY) -m zoo leaderboard   Page with curves and videos: runs/leaderboard.html"
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal

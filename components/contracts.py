@@ -325,7 +325,10 @@ class Conditioning(Protocol):
         ...
 
     def modulator(self) -> Any:
-        """A new nn.Module for one sublayer: (x [R, L, D], signal [B, F, D], tokens) → (input to it, gate or 1)."""
+        """A new nn.Module for one sublayer: (x [R, L, D], signal [B, F, D], tokens) → (input to it, gate).
+
+        The gate is per frame [B, F, D], or 1 where there is none; components/token_rows.py adds a gated result to x.
+        """
         ...
 
 

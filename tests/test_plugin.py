@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +48,23 @@ def test_it_is_described_with_its_options(installed):
     done = zoo("describe", "rollout.every_other", site=installed)
     assert done.returncode == 0, done.stderr
     assert "stride" in done.stdout
+
+
+def test_it_runs_and_shows_on_the_leaderboard(installed, tmp_path):
+    path = os.pathsep.join((str(ROOT), str(installed)))
+    environment = os.environ | {"PYTHONPATH": path, "ZOO_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    arguments = [argument for argument in TINY if not argument.startswith("rollout=")]
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo.run", *arguments, "rollout=every_other"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rollout=every_other" in done.stdout
+    assert "every_other" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
 
 
 def test_its_plan_runs_by_name(installed):

@@ -20,10 +20,9 @@ from benchmarks import record as records
 from benchmarks.suite import Suite
 from components.contracts import Clip
 from zoo import compose
-from zoo.pipeline import Pipeline, full, module_of
+from zoo.pipeline import Pipeline, full, module_of, source_of
 from zoo.progress import Bar, say
 from zoo.rows import SHOWN, control_row, model_row, write_row
-from zoo.source_digest import digest
 from zoo.store import DIGEST_KEY, StageDir, atomic_file, write_json
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Evaluation:
             "parts": parts,
             "sample": self.recipe.sample.model_dump(mode="json"),
             "test": [self.dataset_reference.fingerprint, suite.split, suite.episodes, suite.frames, suite.context],
-            DIGEST_KEY: digest([*modules, *SAMPLE_SOURCE]),
+            DIGEST_KEY: source_of(*modules, *SAMPLE_SOURCE),
         }
 
     @cached_property
@@ -155,7 +154,7 @@ class Evaluation:
         key = {
             "sample": self.sample_dir.name,
             "suite": self.suite.reference().model_dump(mode="json"),
-            DIGEST_KEY: digest(["benchmarks.harness", "benchmarks.record", *metrics]),
+            DIGEST_KEY: source_of("benchmarks.harness", "benchmarks.record", *metrics),
         }
         return self.pipeline.store.stage_dir("evaluation", key)
 
@@ -210,8 +209,8 @@ class Evaluation:
                 "tokenizer": self.pipeline.tokenizer_dir.name,
                 "group": self.group,
                 "suite": self.suite.reference().model_dump(mode="json"),
-                DIGEST_KEY: digest(
-                    ["benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)]
+                DIGEST_KEY: source_of(
+                    "benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)
                 ),
             },
         )

@@ -9,7 +9,7 @@ and sweep points that differ only in sampling share one generator.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,12 @@ STAGE_2_SOURCE = ("zoo.stages.generator", "zoo.stages.fit", "zoo.stages.data", "
 def full(axis: str, part: Part) -> dict[str, Any]:
     """A part with every default filled in, so that a changed default names another run."""
     return {"name": part.name, **registry.config(axis, part.name, part.options).model_dump(mode="json")}
+
+
+@cache
+def source_of(*modules: str) -> str:
+    """The source digest, taken once a process: what runs is what was imported, even if a file is edited meanwhile."""
+    return digest(modules)
 
 
 def module_of(axis: str, name: str) -> str:
@@ -84,7 +90,7 @@ class Pipeline:
             "train": recipe.train.tokenizer.model_dump(mode="json"),
             "init_from": recipe.train.init_from,
             "trainer": self._hardware_choices,
-            DIGEST_KEY: digest(modules),
+            DIGEST_KEY: source_of(*modules),
         }
 
     @cached_property
@@ -105,7 +111,7 @@ class Pipeline:
             "train": training,
             "init_from": recipe.train.init_from,
             "trainer": self._hardware_choices,
-            DIGEST_KEY: digest([*modules, *STAGE_2_SOURCE]),
+            DIGEST_KEY: source_of(*modules, *STAGE_2_SOURCE),
         }
 
     @cached_property

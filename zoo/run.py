@@ -84,10 +84,10 @@ def _show(rows: list[Path], store: Store, suite: str) -> None:
     from zoo.commands import leaderboard
     from zoo.progress import say
 
-    folder, page = store.root / "records" / suite, store.root / f"leaderboard-{suite}.html"
+    folder, page = store.root / "records", store.root / "leaderboard.html"
     leaderboard.show(folder, only=rows)
     leaderboard.main([f"results={folder}", "format=html", f"out={page}"])
-    say(f"records, with their videos: {folder}")
+    say(f"records, with their videos: {folder / suite}")
     say(f"open in a browser, for curves and videos: {page}")
 
 

@@ -27,7 +27,7 @@ DIGEST_KEY = "source"
 """The entry of a stage's key that holds the digest of the source which computes it."""
 _HELD: set[Path] = set()
 """Folders that this process has locked."""
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -106,7 +106,7 @@ def read_json(path: Path) -> Any:
     """The JSON in a file, or None where there is no file or it is broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
 
 

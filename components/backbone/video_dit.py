@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from components.contracts import Attention, Condition, Memory, Packing, Position, Tokens, Window
+from components.attention_sublayer import AttentionSublayer, Sight, pose_bias
+from components.contracts import Attention, Condition, Memory, Packing, Tokens, Window
 from components.frame_signal import FrameSignal
 from components.patches import from_patches, to_patches
 from components.token_rows import add_gated, per_token
@@ -22,72 +22,33 @@ if TYPE_CHECKING:
 KeysValues = Mapping[str, "tuple[Tensor, Tensor]"]
 
 
-class _HeadNorm(nn.Module):
-    """RMS norm over the channels of each head, in float32 whatever comes in."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), 1e-6)
-
-
-class _AttentionSublayer(nn.Module):
-    """Projections and residual of one attention sublayer; who looks at whom is the Attention's business."""
-
-    def __init__(self, width: int, heads: int, qk_norm: bool, modulator: nn.Module) -> None:
-        super().__init__()
-        self.heads = heads
-        self.modulator = modulator
-        self.qkv = nn.Linear(width, 3 * width)
-        self.norm_q = _HeadNorm(width // heads) if qk_norm else nn.Identity()
-        self.norm_k = _HeadNorm(width // heads) if qk_norm else nn.Identity()
-        self.out = nn.Linear(width, width)
-
-    def forward(self, call: _Call, name: str, past: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> _Call:
-        h, gate = self.modulator(call.x, call.signal, call.tokens)
-        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
-        place = call.tokens.place
-        q, k = call.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
-        call.kept[name] = (k, v)
-        if past is not None:
-            k, v = torch.cat([past[0].to(k.dtype), k], dim=1), torch.cat([past[1].to(v.dtype), v], dim=1)
-        out = call.attention.attend(name, q, k, v, call.layout, bias)
-        call.x = add_gated(call.x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, call.tokens)
-        return call
-
-
-class _Call:
-    """What every sublayer of one network call reads, and the activations x [R, L, D] that it rewrites."""
-
-    def __init__(
-        self, x: Tensor, signal: Tensor, tokens: Tokens, layout: Any, attention: Attention, position: Position
-    ) -> None:
-        self.x, self.signal, self.tokens, self.layout = x, signal, tokens, layout
-        self.attention, self.position = attention, position
-        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
-
-
 class _Block(nn.Module):
     """The attention sublayers in order, then the MLP; each modulated, gated and residual."""
 
     def __init__(self, config: VideoDiT.Config, attention: Attention, modulator: Callable[[], nn.Module]) -> None:
         super().__init__()
         width, hidden = config.width, int(config.mlp_ratio * config.width)
-        self.attentions = nn.ModuleDict(
-            {name: _AttentionSublayer(width, config.heads, config.qk_norm, modulator()) for name in attention.sublayers}
+        self.attentions = nn.ModuleList(
+            AttentionSublayer(name, width, config.heads, config.qk_norm, modulator()) for name in attention.sublayers
         )
         self.modulator = modulator()
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        for layer in (self.mlp[0], self.mlp[2]):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, call: _Call, past: KeysValues, bias: Tensor | None) -> _Call:
-        for name, sublayer in self.attentions.items():
-            crosses = name in call.attention.crossing
-            call = sublayer(call, name, past.get(name), bias if crosses else None)
-        h, gate = self.modulator(call.x, call.signal, call.tokens)
-        call.x = add_gated(call.x, self.mlp(h), gate, call.tokens)
-        return call
+    def forward(
+        self, x: Tensor, sight: Sight, past: KeysValues, bias: Tensor | None
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Tokens [R, L, D] to the same shape, and the keys and values of the sublayers in which frames meet."""
+        kept = {}
+        for sublayer in self.attentions:
+            crosses = sublayer.name in sight.attention.crossing
+            x, keys_values = sublayer(x, sight, past.get(sublayer.name), bias if crosses else None)
+            if crosses:
+                kept[sublayer.name] = keys_values
+        h, gate = self.modulator(x, sight.signal, sight.tokens)
+        return add_gated(x, self.mlp(h), gate, sight.tokens), kept
 
 
 @component(cite="peebles2023dit,ma2024latte", note="diffusion transformer over spacetime patches")
@@ -149,20 +110,7 @@ class VideoDiT(nn.Module):
         self.blocks = nn.ModuleList(_Block(config, attention, modulator) for _ in range(config.depth))
         self.last = modulator()
         self.head = nn.Linear(width, area * channels)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate."""
-        for block in self.blocks:
-            for layer in block.modules():
-                if isinstance(layer, _AttentionSublayer):
-                    nn.init.xavier_uniform_(layer.qkv.weight)
-                    nn.init.xavier_uniform_(layer.out.weight)
-                    nn.init.zeros_(layer.qkv.bias)
-                    nn.init.zeros_(layer.out.bias)
-            for layer in (block.mlp[0], block.mlp[2]):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        # Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate.
         nn.init.xavier_uniform_(self.enter.weight)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -181,8 +129,8 @@ class VideoDiT(nn.Module):
             What z was, tensor or list; zero in the window's filler slots.
         """
         tokens = self.packing.pack(self._patches(z, window), window)
-        call = self._run(tokens, window, condition, memory)[0]
-        h, _ = self.last(call.x, call.signal, tokens)
+        x, signal, _ = self._run(tokens, window, condition, memory)
+        h, _ = self.last(x, signal, tokens)
         patches = self.packing.unpack(replace(tokens, x=self.head(h)))
         clips = [
             from_patches(p, self.patch, *clip.shape[-2:]) * rearrange(valid[: p.shape[0]].to(p.dtype), "f -> f 1 1")
@@ -193,7 +141,7 @@ class VideoDiT(nn.Module):
     def remember(self, z_observed: Tensor, window: Window, condition: Condition) -> Memory:
         """Keys and values of observed frames [B, C, Fo, H, W], Fo ≥ 1; window and condition are those frames' own."""
         tokens = self.packing.pack(self._patches(z_observed, window), window)
-        _, layers = self._run(tokens, window, condition, None)
+        *_, layers = self._run(tokens, window, condition, None)
         return Memory(tokens, window, condition, layers)
 
     def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
@@ -210,28 +158,18 @@ class VideoDiT(nn.Module):
 
     def _run(
         self, tokens: Tokens, window: Window, condition: Condition, memory: Memory | None
-    ) -> tuple[_Call, tuple[KeysValues, ...]]:
-        """All blocks. Returns the last activations, and per block the keys and values of the crossing sublayers."""
+    ) -> tuple[Tensor, Tensor, tuple[KeysValues, ...]]:
+        """All blocks. Returns activations, per-frame signal, and per block what the crossing sublayers remember."""
         signal = self.signal(window, condition, self.pose_encoding)
         x = self.enter(tokens.x)
         place = self.position.embed(tokens.place)
         x = x if place is None else x + place.to(x.dtype)
         x = self.conditioning.enter(x, per_token(signal, tokens))
-        call = _Call(x, signal, tokens, self.attention.layout(tokens, window, memory), self.attention, self.position)
-        biases, layers = self._pose_bias(condition, memory), []
+        layout = self.attention.layout(tokens, window, memory)
+        sight = Sight(self.attention, self.position, tokens, layout, signal)
+        biases, layers = pose_bias(self.pose_encoding, condition, memory), []
         for i, block in enumerate(self.blocks):
-            call = block(call, memory.layers[i] if memory else {}, None if biases is None else biases[i])
-            layers.append({name: kept for name, kept in call.kept.items() if name in self.attention.crossing})
-            call.kept = {}
-        return call, tuple(layers)
-
-    def _pose_bias(self, condition: Condition, memory: Memory | None) -> Tensor | None:
-        """[depth, B, K, Fq, Fk], zero for clips whose camera is dropped; None without poses."""
-        poses = condition.poses
-        if poses is None:
-            return None
-        keys = poses if memory is None else torch.cat([memory.condition.poses, poses], dim=1)
-        bias = self.pose_encoding.bias(poses, keys)
-        if bias is None or condition.camera is None:
-            return bias
-        return bias * rearrange(condition.camera.to(bias.dtype), "b -> 1 b 1 1 1")
+            past = memory.layers[i] if memory else {}
+            x, kept = block(x, sight, past, None if biases is None else biases[i])
+            layers.append(kept)
+        return x, signal, tuple(layers)

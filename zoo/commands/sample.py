@@ -118,5 +118,5 @@ def _write(model: ZooModel, scenes: list[Scene], fps: float, folder: Path) -> No
         for scene, video in zip(scenes, videos, strict=True):
             name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scene.episode)
             write_mp4(folder / f"{name}.mp4", video, fps)
-            write_contact_sheet(folder / f"{name}.png", video)
+            write_contact_sheet(folder / f"{name}.png", [video])
             say(f"wrote {folder / name}.mp4 and its contact sheet {name}.png ({len(video)} frames)")
