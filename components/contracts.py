@@ -305,9 +305,7 @@ class Attention(Protocol):
         """All index and mask work, once per batch. Keys are memory's tokens followed by the queries' own."""
         ...
 
-    def attend(
-        self, sublayer: str, q: Tensor, k: Tensor, v: Tensor, layout: Any, bias: Tensor | None = None
-    ) -> Tensor:
+    def attend(self, sublayer: str, q: Tensor, k: Tensor, v: Tensor, layout: Any, bias: Tensor | None = None) -> Tensor:
         """q [R, Lq, K, Dh]; k, v [R, Lk, K, Dh] (memory's first, where the sublayer crosses); bias [B, K, Fq, Fk].
 
         An observed token sees observed tokens of its own clip only; a latent token sees, of latent frames, those the
@@ -450,7 +448,12 @@ class Task(Protocol):
     """What is given and what is asked. Built as ``Task(config)``."""
 
     def draw(
-        self, *, frames: int, window: int, masks: Mapping[str, float], rng: np.random.Generator,
+        self,
+        *,
+        frames: int,
+        window: int,
+        masks: Mapping[str, float],
+        rng: np.random.Generator,
         poses: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """One training window of an episode of `frames` latents: ascending indices [F] and observed mask [F] (bool).

@@ -28,7 +28,7 @@ class Sight:
         self.videos = [video for video, _ in group]
         self.text = None if text is None else tuple(part[self.videos].to(device) for part in text)
         asked = [requests[video] for video in self.videos]
-        self.origin = None if asked[0].poses is None else torch.stack([r.poses[0] for r in asked]).to(device)
+        self.origin = _stacked([None if r.poses is None else r.poses[0] for r in asked], device)
         self.observed = self._frames([step.observed for _, step in group], group, asked, True, device)
         self.latent = self._frames([step.latent for _, step in group], group, asked, False, device)
 
@@ -41,8 +41,8 @@ class Sight:
         flags = torch.full(index.shape, True, device=device)
         window = Window((index - start).float().to(device), flags if given else ~flags, flags)
         picks = list(zip(asked, index, strict=True))
-        actions = None if asked[0].actions is None else torch.stack([r.actions[i] for r, i in picks]).to(device)
-        poses = None if asked[0].poses is None else torch.stack([r.poses[i] for r, i in picks]).to(device)
+        actions = _stacked([None if r.actions is None else r.actions[i] for r, i in picks], device)
+        poses = _stacked([None if r.poses is None else r.poses[i] for r, i in picks], device)
         return window, actions, poses
 
     def condition(self, frames: tuple[Window, Tensor | None, Tensor | None], level: Tensor, keep: Any) -> Condition:
@@ -53,6 +53,12 @@ class Sight:
         if mask is not None and not keep.get("text", True):
             mask = torch.zeros_like(mask)
         return Condition(level, text, mask, actions, poses, self.origin, camera)
+
+
+def _stacked(rows: list[Tensor | None], device: Any) -> Tensor | None:
+    """One row a video, or None unless every video has it."""
+    known = [row for row in rows if row is not None]
+    return torch.stack(known).to(device) if len(known) == len(rows) else None
 
 
 class Branch:

@@ -28,7 +28,7 @@ class AverageWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
             n = int(count)
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))  # pyright: ignore[reportPrivateImportUsage]
 
         super().__init__(use_buffers=False, multi_avg_fn=average)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -37,7 +37,7 @@ from zoo.store import StageDir, StorageError, process_rank
 
 
 def fit(
-    stage: LightningModule, batches: Any, stage_dir: StageDir, trainer_settings: Any, settings: Any, resume: bool = True
+    stage: Any, batches: Any, stage_dir: StageDir, trainer_settings: Any, settings: Any, resume: bool = True
 ) -> dict[str, Any]:
     """Train `stage` to its last step unless `stage_dir` is done, write its weights, and return the facts of the run.
 
@@ -189,8 +189,8 @@ def _loggers(logs: Path) -> list[Any]:
     """One folder per start, so that going on never overwrites what was logged before."""
     with contextlib.suppress(FileNotFoundError):
         (logs / "metrics.csv").unlink()  # of an earlier start from this very step
-    place = {"name": logs.parent.name, "version": logs.name}
-    return [CSVLogger(logs.parent.parent, **place), TensorBoardLogger(logs.parent.parent, **place)]
+    root, name, version = logs.parent.parent, logs.parent.name, logs.name
+    return [CSVLogger(root, name=name, version=version), TensorBoardLogger(root, name=name, version=version)]
 
 
 def resolve_precision(precision: Any, accelerator: str) -> Any:

@@ -31,7 +31,10 @@ def parts(part: Any) -> dict[str, nn.Module]:
     if isinstance(part, nn.Module):
         return {"tokenizer": part}
     trained_text = part.text_encoder is not None and part.text_encoder.width > 0 and part.text_encoder.trainable
-    return {"network": part.network} | ({"text_encoder": part.text_encoder} if trained_text else {})
+    modules: dict[str, nn.Module] = {"network": part.network}
+    if trained_text:
+        modules["text_encoder"] = part.text_encoder
+    return modules
 
 
 def write_weights(
