@@ -32,11 +32,15 @@ def main(arguments: list[str]) -> int:
     reuse, rest = _reuse(arguments)
     points = resolve(rest, sweep=True)
     suites = [_checked(point) for point in points]
-    from zoo.store import Store
+    from zoo.launch import apart, several_ranks
+    from zoo.store import Store, process_rank
 
     store = Store()
+    if len(points) > 1 and several_ranks(points[0].trainer):
+        apart(points, store, reuse)
     rows = [path for point, suite in zip(points, suites, strict=True) for path in _run(point, suite, store, reuse)]
-    _show(rows, store, suites[0].name)
+    if process_rank() == 0:
+        _show(rows, store, suites[0].name)
     return 0
 
 
