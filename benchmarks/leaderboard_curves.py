@@ -68,8 +68,9 @@ def _chart(name: str, rows: list[Row], ids: dict[int, str], board: Board) -> Cha
     if not times or not known:
         return None
     x_low, x_high = min(times), max(times)
-    y_ticks = ticks(min(known), max(known), 5)
-    y_low, y_high = min(y_ticks[0], min(known)), max(y_ticks[-1], max(known))
+    bottom, top = _visible(rows, name, known)
+    y_ticks = ticks(bottom, top, 5)
+    y_low, y_high = min(y_ticks[0], bottom), max(y_ticks[-1], top)
     x = _scale(x_low, x_high, LEFT, WIDTH - RIGHT)
     y = _scale(y_low, y_high, HEIGHT - BOTTOM, TOP)
     style = styles(board.rows)
@@ -86,6 +87,20 @@ def _chart(name: str, rows: list[Row], ids: dict[int, str], board: Board) -> Cha
     )  # fmt: skip
 
 
+def _visible(rows: list[Row], name: str, known: list[float]) -> tuple[float, float]:
+    """What the y axis shows: the models whole, and no further beyond them than they themselves span.
+
+    A control that is perfect by construction (100 dB) would otherwise press all that matters into one line.
+    """
+    curves = [row.record.curves[name] for row in rows if row.record.kind == "model"]
+    models = [v for curve in curves for series in (curve.mean, curve.lo or [], curve.hi or []) for v in series]
+    seen = [v for v in models if v is not None]
+    if not seen:
+        return min(known), max(known)
+    span = (max(seen) - min(seen)) or 1.0
+    return max(min(known), min(seen) - span), min(max(known), max(seen) + span)
+
+
 def _data(row: Row, curve: Curve, identifier: str) -> dict[str, Any]:
     def short(series: Iterable[float | None] | None) -> list[float | None]:
         return [None if v is None else float(f"{v:.4g}") for v in series or []]
@@ -94,8 +109,9 @@ def _data(row: Row, curve: Curve, identifier: str) -> dict[str, Any]:
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """Value to pixel; a value outside rides along the edge."""
     span = (high - low) or 1.0
-    return lambda value: round(start + (value - low) / span * (end - start), 1)
+    return lambda value: round(start + (min(max(value, low), high) - low) / span * (end - start), 1)
 
 
 def _line(curve: Curve, style: str, row: str, x: Callable[[float], float], y: Callable[[float], float]) -> Line:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from zoo import layers, overrides, registry
+from zoo import layers, overrides, recipe_names, registry
 from zoo.errors import BadValue, UnknownName, UserError
 from zoo.recipe import Recipe, override, resolve, validate
 from zoo.scalar import scalar
@@ -57,7 +57,7 @@ def test_an_empty_recipe_is_the_defaults(write):
 
 
 def test_every_axis_has_a_default():
-    assert set(layers.part_axes()) <= set(layers.defaults())
+    assert set(recipe_names.part_axes()) <= set(layers.defaults())
 
 
 def test_a_default_that_is_not_installed_gives_way_to_the_next(write, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_default_that_is_not_installed_gives_way_to_the_next(write, monkeypatc
     assert one("recipe=empty", "reader=decord").part("reader").name == "decord"  # an explicit choice stays
 
 
-@pytest.mark.parametrize("name", layers.recipe_names())
+@pytest.mark.parametrize("name", recipe_names.recipe_names())
 def test_every_packaged_recipe_resolves(name):
     recipes = resolve([f"recipe={name}"], sweep=False)
     assert recipes
@@ -480,7 +480,17 @@ def test_every_setting_says_what_it_is(model: type[BaseModel]):
 
 # -------------------------------------------------------------------------------------------------------------- fuzz
 
-KEYS = [*layers.keys(), "base", "sweep", "tokenizer.channels", "train.generator.masks", "point", "x", "name", "recipe"]
+KEYS = [
+    *recipe_names.keys(),
+    "base",
+    "sweep",
+    "tokenizer.channels",
+    "train.generator.masks",
+    "point",
+    "x",
+    "name",
+    "recipe",
+]
 NAMES = ["vae", "long_range", "maze", "none", "empty", "quickstart", "${seed}", "${train}", "a,b", "1,2", "", "∞"]
 leaf = st.one_of(
     st.none(),

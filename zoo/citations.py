@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from zoo.component import Card
+from zoo.card import Card
 from zoo.errors import UnknownName, nearest
 
 FILE = Path(__file__).with_name("CITATIONS.bib")

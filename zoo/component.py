@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+from zoo.card import Card
 
 Class = TypeVar("Class", bound=type)
 
@@ -19,16 +20,6 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-@dataclass(frozen=True)
-class Card:
-    """What is said of an alternative without building it: its paper, one line, and what it needs and gives."""
-
-    cite: str | None
-    note: str
-    needs: frozenset[str]
-    gives: frozenset[str]
 
 
 def component(

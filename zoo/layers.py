@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from zoo import registry, yaml_file
 from zoo.errors import BadValue, UnknownName, UserError, nearest
+from zoo.recipe_names import DEFAULTS, check_part, find, keys, part_axes
 from zoo.settings import SampleSettings, TrainerSettings, TrainSettings
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -23,8 +23,6 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "sample": SampleSettings,
     "trainer": TrainerSettings,
 }
-PLAIN = ("seed", "name", "description")
-DEFAULTS = "defaults"
 
 Tree = dict[str, Any]
 KeyPath = tuple[str, ...]
@@ -38,33 +36,6 @@ class Layer(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ names and keys
-
-
-@cache
-def part_axes() -> tuple[str, ...]:
-    """The keys of a recipe that name a part: the axes under components/, and `suite`."""
-    return (*registry.axes("components"), "suite")
-
-
-def keys() -> list[str]:
-    """Every top-level key a recipe may have."""
-    return [*part_axes(), *SECTIONS, *PLAIN]
-
-
-def part_names(axis: str) -> list[str]:
-    """The alternatives of an axis; for `suite`, the protocols in benchmarks/suite."""
-    if axis == "suite":
-        return sorted(path.stem for path in (registry.folder("benchmarks") / "suite").glob("*.yaml"))
-    return registry.names(axis)
-
-
-def check_part(axis: str, name: Any) -> None:
-    """Raise unless `name` is an alternative of `axis`."""
-    known = part_names(axis)
-    if not isinstance(name, str):
-        raise BadValue(f"{axis}: {name!r:.60} is not a name.{nearest(str(name), known)}")
-    if name not in known:
-        raise UnknownName(f"no {axis} is named '{name}'.{nearest(name, known)}")
 
 
 def check_key(path: KeyPath) -> None:
@@ -81,47 +52,6 @@ def check_key(path: KeyPath) -> None:
             raise UnknownName(f"{owner} has no key '{name}'.{nearest(name, list(model.model_fields))}")
         annotation = model.model_fields[name].annotation
         model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-# ------------------------------------------------------------------------------------------------------- finding
-
-
-def _homes() -> list[Path]:
-    own = Path("recipes").resolve()
-    packaged = registry.folder("recipes")
-    return [packaged] if own == packaged else [own, packaged]
-
-
-def recipe_names() -> list[str]:
-    """Names in ./recipes and of the packaged recipes, sorted."""
-    found = {
-        path.relative_to(home).with_suffix("").as_posix()
-        for home in _homes()
-        if home.is_dir()
-        for path in home.rglob("*.yaml")
-    }
-    return sorted(found - {DEFAULTS})
-
-
-def find(name: Any, within: Path | None = None) -> Path:
-    """The file of a recipe: a path ending in .yaml, else a name in ./recipes, else a packaged one.
-
-    `within` is the file that asks: its relative paths start there, and a name never means the file itself, so that
-    ./recipes/quickstart.yaml may build on the packaged quickstart.
-    """
-    if not isinstance(name, str):
-        raise BadValue(f"{name!r:.60} is not the name of a recipe.{nearest(str(name), recipe_names())}")
-    if name.endswith((".yaml", ".yml")):
-        path = ((within.parent if within else Path()) / Path(name).expanduser()).resolve()
-        if not path.is_file():
-            raise UnknownName(f"there is no recipe file {path}.")
-        return path
-    if name in recipe_names():
-        for home in _homes():
-            path = (home / f"{name}.yaml").resolve()
-            if path != within and path.is_file():
-                return path
-    raise UnknownName(f"no recipe is named '{name}'.{nearest(name, recipe_names())}")
 
 
 def read_layers(name: Any) -> list[Layer]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zoo import layers, overrides, references, registry
+from zoo import layers, overrides, recipe_names, references, registry
 from zoo.errors import BadValue, UnknownName, UserError, nearest
 from zoo.overrides import MAX_POINTS
 from zoo.settings import SampleSettings, Seed, TrainerSettings, TrainSettings
@@ -93,9 +93,9 @@ class Recipe(BaseModel):
 
 def _checked(tree: dict[str, Any], point: dict[str, Any]) -> Recipe:
     """A tree without references to a Recipe: option names, then types and ranges of the settings."""
-    for axis in layers.part_axes():
+    for axis in recipe_names.part_axes():
         name = tree[axis]["name"]
-        layers.check_part(axis, name)
+        recipe_names.check_part(axis, name)
         if axis != "suite":
             registry.check_options(axis, name, {key: None for key in tree[axis] if key != "name"})
         _check_finite(tree[axis], axis)
@@ -103,7 +103,7 @@ def _checked(tree: dict[str, Any], point: dict[str, Any]) -> Recipe:
         _check_suite(tree["suite"])
     sections = {key: validated(model, tree[key], key) for key, model in layers.SECTIONS.items()}
     top = {"seed": tree["seed"], "name": tree["name"], "description": tree["description"]}
-    parts = {axis: _part(tree[axis]) for axis in layers.part_axes()}
+    parts = {axis: _part(tree[axis]) for axis in recipe_names.part_axes()}
     recipe = validated(Recipe, {**top, **sections, "suite": parts.pop("suite"), "parts": parts, "point": point}, "")
     if recipe.train.generator.seed is None:
         generator = recipe.train.generator.model_copy(update={"seed": recipe.seed})
@@ -152,7 +152,7 @@ def resolve(arguments: Sequence[str], *, sweep: bool) -> list[Recipe]:
     given = overrides.parse(arguments, sweep=sweep, check=_check_argument)
     recipe = next((item for item in given if item.path == ("recipe",)), None)
     if recipe is None:
-        known = ", ".join(layers.recipe_names())
+        known = ", ".join(recipe_names.recipe_names())
         raise BadValue(f"say which recipe: recipe=NAME, or the path of a .yaml file. Known: {known}.")
     if len(recipe.values) != 1:
         raise BadValue("recipe= takes one name: sweep other keys, or run the recipes one after the other.")
@@ -165,19 +165,19 @@ def resolve(arguments: Sequence[str], *, sweep: bool) -> list[Recipe]:
 
 def _place(path: layers.KeyPath) -> layers.KeyPath:
     """``tokenizer.name`` is another way to write ``tokenizer``."""
-    return path[:1] if path[1:] == ("name",) and path[0] in layers.part_axes() else path
+    return path[:1] if path[1:] == ("name",) and path[0] in recipe_names.part_axes() else path
 
 
 def _check_argument(path: layers.KeyPath, values: tuple[Any, ...] | None) -> None:
     if path == ("recipe",):
         for value in values or ():
-            layers.find(value)
+            recipe_names.find(value)
         return
     layers.check_key(path)
-    if len(path) == 1 and path[0] in layers.part_axes():
+    if len(path) == 1 and path[0] in recipe_names.part_axes():
         for value in values or ():
             if not isinstance(value, dict):
-                layers.check_part(path[0], value)
+                recipe_names.check_part(path[0], value)
 
 
 def _apply_layer(tree: dict[str, Any], sweeps: Sweeps, layer: layers.Layer) -> None:
@@ -190,7 +190,7 @@ def _apply_layer(tree: dict[str, Any], sweeps: Sweeps, layer: layers.Layer) -> N
             raise BadValue("sweep must map keys to lists, as in `sweep: {seed: [0, 1]}`.")
         for key, value in content.items():
             _end_sweeps(sweeps, (key,), [value])
-            if key in (*layers.part_axes(), "seed") and isinstance(value, str) and "," in value:
+            if key in (*recipe_names.part_axes(), "seed") and isinstance(value, str) and "," in value:
                 swept = {**swept, key: [item.strip() for item in value.split(",")]}
             else:
                 layers.assign(tree, (key,), value)
@@ -210,7 +210,7 @@ def _add_sweep(sweeps: Sweeps, key: str, values: Any) -> None:
 
 def _end_sweeps(sweeps: Sweeps, path: layers.KeyPath, values: Sequence[Any]) -> None:
     """Forget older sweeps of what `values` at `path` set anew: the key itself, keys in a mapping, a swapped part."""
-    is_part = len(path) == 1 and path[0] in layers.part_axes()
+    is_part = len(path) == 1 and path[0] in recipe_names.part_axes()
     swap = is_part and any(not isinstance(value, dict) or "name" in value for value in values)
     for known in [known for known in sweeps if known[: len(path)] == path]:
         edits_part_only = is_part and known == path

@@ -20,10 +20,9 @@ from typing import Any
 
 import zoo
 from zoo import syntax_tree
-from zoo.component import Card
+from zoo.card import Card
 from zoo.errors import UnknownName, UnmetNeed, UserError, nearest
 from zoo.extras import install_command
-from zoo.validation import validated
 
 GROUP = "spacetime_zoo.components"
 BENCHMARK_AXES = ("metric", "feature", "control")
@@ -194,6 +193,8 @@ def config(axis: str, name: str, options: Mapping[str, Any] | None = None) -> An
     Raises:
         UnknownName: an option it does not have. BadValue: a wrong type or range; the message begins ``axis.option:``.
     """
+    from zoo.validation import validated
+
     options = options or {}
     check_options(axis, name, options)
     return validated(load(axis, name).Config, options, axis)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zoo.entry import guarded
 from zoo.errors import BadValue
+from zoo.recipe_names import check_arguments
 
 if TYPE_CHECKING:
     from benchmarks.suite import Suite
@@ -27,9 +28,10 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
+    reuse, rest = _reuse(arguments)
+    check_arguments(rest)
     from zoo.recipe import resolve
 
-    reuse, rest = _reuse(arguments)
     points = resolve(rest, sweep=True)
     suites = [_checked(point) for point in points]
     from zoo.launch import apart, several_ranks

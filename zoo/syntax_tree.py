@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from zoo.component import Card
+from zoo.card import Card
 from zoo.errors import UserError
 
 _DECORATED = re.compile(r"^(@component\(.*?)^class (\w+)", re.MULTILINE | re.DOTALL)

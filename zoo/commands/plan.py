@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UserError
+from zoo.recipe_names import check_arguments
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
+    as_json = "format=json" in arguments
+    rest = [argument for argument in arguments if argument != "format=json"]
+    check_arguments(rest)
     from zoo.recipe import resolve
 
-    as_json = "format=json" in arguments
-    points = resolve([argument for argument in arguments if argument != "format=json"], sweep=True)
+    points = resolve(rest, sweep=True)
     plans = [_plan(point) for point in points]
     if as_json:
         print(json.dumps(plans, indent=1))
