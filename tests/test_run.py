@@ -130,7 +130,7 @@ def test_weights_of_another_recipe_are_refused(runs, capsys):
 
 def test_fine_tuning_starts_from_another_run(runs, capsys):
     folder = records.read(rows(runs)[0]).stages["generator"]
-    assert guarded(main, [*TINY, f"train.init_from={folder}", "train.generator.steps=1"]) == 0
+    assert guarded(main, [*TINY, f"train.init_from={folder}", "train.generator.lr=1e-4"]) == 0
     assert "starting from" in capsys.readouterr().err
 
 
