@@ -80,6 +80,8 @@ class Results:
     versions: dict[str, str]
     """``metric.psnr`` → its version."""
     citations: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+    """Metrics that gave no value, because there was too little to measure."""
 
 
 @runtime_checkable

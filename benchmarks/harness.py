@@ -114,8 +114,12 @@ def collect(suite: Suite, metrics: Mapping[str, MetricPart]) -> Results:
     scores: dict[str, Score] = {}
     versions: dict[str, str] = {}
     citations: list[str] = []
+    silent: list[str] = []
     for entry, metric in zip(suite.metrics, metrics.values(), strict=True):
-        for score in metric.compute():
+        computed = metric.compute()
+        if not computed:
+            silent.append(entry.name)
+        for score in computed:
             if score.name in scores:
                 raise BadValue(f"suite.metrics gives '{score.name}' twice: drop one of the two.")
             scores[score.name] = score
@@ -130,6 +134,7 @@ def collect(suite: Suite, metrics: Mapping[str, MetricPart]) -> Results:
         per_video={name: dict(score.per_video) for name, score in scores.items() if score.per_video},
         versions=versions,
         citations=tuple(dict.fromkeys(citations)),
+        silent=tuple(silent),
     )
 
 

@@ -186,6 +186,8 @@ class Evaluation:
             results = harness.evaluate(
                 videos, self.clips, self.suite, dataset=self.judged_on, progress=lambda *_: bar.advance()
             )
+        for name in results.silent:
+            say(f"metric '{name}' gave no value: {len(videos)} videos are too few for it")
         self.seconds.setdefault("sample", began_scoring - began)
         self.seconds["evaluate"] = perf_counter() - began_scoring
         return results

@@ -15,15 +15,8 @@ class Extra(NamedTuple):
 
 EXTRAS = (
     Extra("decord", "pip install decord", "reader=decord, the fastest reader of whole video files"),
-    Extra("torchcodec", "pip install 'spacetime-zoo[torchcodec]'", "reader=torchcodec"),
     Extra("vizdoom", "pip install 'spacetime-zoo[vizdoom]'", "dataset=vizdoom and recipe=vizdoom_long"),
-    Extra("open_clip", "pip install open_clip_torch", "text_encoder=open_clip and the CLIP metrics"),
-    Extra("diffusers", "pip install diffusers", "tokenizer=diffusers, and the tests of solvers against it"),
-    Extra("submitit", "pip install 'spacetime-zoo[slurm]'", "running a sweep on Slurm"),
-    Extra("ray", "pip install 'spacetime-zoo[ray]'", "running a sweep on Ray"),
-    Extra("wandb", "pip install 'spacetime-zoo[wandb]'", "logging to Weights & Biases"),
-    Extra("mlflow", "pip install 'spacetime-zoo[mlflow]'", "logging to MLflow"),
-    Extra("matplotlib", "pip install matplotlib", "frames format=png"),
+    Extra("open_clip", "pip install open_clip_torch", "text_encoder=open_clip"),
 )
 
 

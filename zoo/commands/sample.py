@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BadValue, UserError
+from zoo.errors import BadValue, UnmetNeed, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,7 @@ def _scenes(model: ZooModel, own: dict[str, str]) -> tuple[list[Scene], float]:
     from zoo.model import Scene
 
     if "first" in own:
+        _check_free(model)
         frames, fps = _read(model, Path(own["first"]), _count(own, "context", 8))
         total = _count(own, "frames", 4 * len(frames))
         return [Scene(total, frames, prompt=own.get("prompt", ""), episode=Path(own["first"]).name)], fps
@@ -90,6 +91,15 @@ def _scenes(model: ZooModel, own: dict[str, str]) -> tuple[list[Scene], float]:
             )
         )
     return scenes, clips[0].fps
+
+
+def _check_free(model: ZooModel) -> None:
+    """A video of the user's has no camera: the model must not ask for one."""
+    if model.generator.sizes.action_dim or model.recipe.part("pose_encoding").name != "none":
+        raise UnmetNeed(
+            "first=FILE brings no actions or poses, which this run was trained with: sample a run of recipe=clips, or "
+            "one trained with train.generator.actions=false pose_encoding=none."
+        )
 
 
 def _read(model: ZooModel, path: Path, context: int) -> tuple[np.ndarray, float]:

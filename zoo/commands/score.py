@@ -93,8 +93,10 @@ def _score_videos(fake: Path, real: Path, options: Mapping[str, str]) -> dict[st
     said = {"name": "score", "version": 1, "frames": max(2, frames), "context": context, "metrics": metrics}
     suite = Suite.model_validate({**said, "modified": True, "overrides": overrides})
     results = evaluate(fakes.frames_only(), reals, suite, dataset=dataset_name("folder", fingerprint(reals.paths)))
-    if not results.metrics:
-        raise UserError(f"{len(pairs)} video of {frames} frames is too little for these metrics: give more videos.")
+    if results.silent:
+        raise UserError(
+            f"{len(pairs)} pairs of videos are too few for {', '.join(results.silent)}: give more or drop it."
+        )
     return {name: metric.model_dump(mode="json") for name, metric in results.metrics.items()}
 
 
