@@ -71,11 +71,6 @@ class Evaluation:
             name=chosen.name, fingerprint=self.dataset.fingerprint(), options=dict(chosen.options), report=said
         )
 
-    def skipped(self) -> dict[str, str]:
-        """Files that the training and the test data left out, and why."""
-        report = self.pipeline.dataset.report()
-        return {**report.skipped, **self.dataset_reference.report["skipped"]}
-
     @cached_property
     def clips(self) -> list[Clip]:
         """The suite's episodes."""

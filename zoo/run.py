@@ -76,8 +76,6 @@ def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
 
     evaluation = Evaluation(Pipeline(validate(recipe), store, reuse), suite)  # type: ignore[arg-type]
     say(f"{recipe.name}: {evaluation.label}")
-    for name, reason in evaluation.skipped().items():
-        say(f"skipped {name}: {reason}")
     evaluation.check()
     evaluation.pipeline.train()
     if process_rank() != 0:
