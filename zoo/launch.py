@@ -54,3 +54,10 @@ def apart(points: Sequence[Recipe], store: Store, reuse: str) -> None:
             raise KeyboardInterrupt
         if code:
             raise UserError(f"point {number} ({path}) ended with exit code {code}; its own words stand above.")
+
+
+def part_ways() -> None:
+    """End the process group of a distributed training: generating and judging are rank 0's alone."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -69,6 +69,7 @@ def _checked(recipe: Recipe) -> Suite:
 def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     """All stages of one point; returns the records of its row and of the floors and ceilings beside it."""
     from zoo.evaluation import Evaluation
+    from zoo.launch import part_ways
     from zoo.pipeline import Pipeline
     from zoo.progress import say
     from zoo.recipe import validate
@@ -78,6 +79,7 @@ def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     say(f"{recipe.name}: {evaluation.label}")
     evaluation.check()
     evaluation.pipeline.train()
+    part_ways()
     if process_rank() != 0:
         return []  # the other ranks of a distributed run only train
     return [evaluation.row(), *evaluation.controls()]

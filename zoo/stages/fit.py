@@ -73,6 +73,8 @@ def fit(
         if process_rank() == 0:
             AtomicCheckpointIO().remove_checkpoint(stage_dir.path / "last.ckpt")
             say(f"{stage_dir.stage}: wrote {stage_dir.path / WEIGHTS}")
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the other ranks read the weights next, which rank 0 alone writes
     return {**stage_dir.facts(), **facts}
 
 
