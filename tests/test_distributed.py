@@ -1,4 +1,4 @@
-"""Two ranks on the CPU: a sweep trains under DDP, each point in a process of its own, and ends in one record a point."""
+"""Two ranks on the CPU: a sweep trains under DDP, each point a process of its own, and ends in a record each."""
 
 from __future__ import annotations
 
