@@ -1,4 +1,4 @@
-"""What travels between the parts, and what each part promises. The first file to read.
+"""What each part promises, and (from components/carriers.py) what travels between them. The first file to read.
 
     video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
       ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
@@ -14,9 +14,10 @@ Torch is imported for type checkers only, so that planners and the command line 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from components.carriers import Clip, Condition, DataReport, Latent, Memory, Step, Tokens, VideoInfo, Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,152 +28,6 @@ Split = Literal["train", "validation", "test"]
 
 class ReadError(Exception):
     """A video file that cannot be opened or holds no picture; ``str(error)`` says why, in one line."""
-
-
-# ---------------------------------------------------------------------------------------------- what travels
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A piece of video and all that is known of it. Arrays are numpy; nothing here is normalised."""
-
-    frames: np.ndarray
-    """uint8 [T, H, W, 3], RGB."""
-    times: np.ndarray
-    """float64 [T], seconds from the start of the source."""
-    fps: float
-    actions: np.ndarray | None = None
-    """float32 [T-1, A]; actions[t] leads from frame t to frame t+1."""
-    poses: np.ndarray | None = None
-    """float32 [T, 4]: x, y, z in cells, yaw in radians; recorded by the world, never integrated."""
-    caption: str | None = None
-    episode: str = ""
-    """Unique in its data set; keys the sampling noise."""
-    source: str = ""
-    licence: str = ""
-
-
-@dataclass(frozen=True)
-class Latent:
-    """What a tokenizer makes of a video: z normalised to zero mean and unit variance per channel."""
-
-    z: Tensor
-    """float [B, C, F, H, W]."""
-    spatial_factor: int
-    temporal_factor: int
-    indices: Tensor | None = None
-    """Discrete tokenizers only: long [B, F, H, W] into the codebook."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """The frames one network call sees: slot f of a clip's window is one latent frame."""
-
-    times: Tensor
-    """float [B, F]: latent-frame index minus that of the window's first latent (unobserved) frame; any spacing."""
-    observed: Tensor
-    """bool [B, F]: True where the frame is given, False where it is to be made."""
-    valid: Tensor
-    """bool [B, F]: False in the filler slots of clips shorter than F."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the network is told besides the latents; None where the recipe has no such signal."""
-
-    level: Tensor
-    """float [B, F]: noise level of each frame; observed frames carry 0, or the fixed stabilisation level."""
-    text: Tensor | None = None
-    """float [B, S, E]: text tokens."""
-    text_mask: Tensor | None = None
-    """bool [B, S]: True at real tokens; all False where the prompt is dropped (unconditional)."""
-    actions: Tensor | None = None
-    """float [B, F, A]: the action that led to the frame (zeros for frame 0 of the video)."""
-    poses: Tensor | None = None
-    """float [B, F, 4]."""
-    origin: Tensor | None = None
-    """float [B, 4]: pose of frame 0 of the video, to which absolute poses are made relative."""
-    camera: Tensor | None = None
-    """bool [B]: False where actions and poses are dropped (camera-free); None means all True."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Rows of patches, one type for padding, bucket and NaViT. A clip never spans rows; its tokens lie in (F, H, W) order.
-
-    A padded batch is one clip per row; a packed batch is many. ``clip`` is unique in the batch.
-    """
-
-    x: Tensor
-    """float [R, L, D]."""
-    place: Tensor
-    """float [R, L, 3]: time (see Window.times), y, x in patches."""
-    clip: Tensor
-    """long [R, L]: index of the clip in the batch; -1 marks filler."""
-    frame: Tensor
-    """long [R, L]: slot of the frame in its clip's Window; 0 in filler."""
-    observed: Tensor
-    """bool [R, L]."""
-    grids: tuple[tuple[int, int, int], ...]
-    """(F, H, W) in patches, of every clip."""
-    starts: tuple[tuple[int, int], ...]
-    """(row, first column) of every clip: enough to unpack exactly."""
-
-    @property
-    def regular(self) -> bool:
-        """True when every clip has the same grid and its own row without filler, so plain reshapes apply."""
-        f, h, w = self.grids[0]
-        return (
-            all(grid == (f, h, w) for grid in self.grids)
-            and tuple(self.x.shape[:2]) == (len(self.grids), f * h * w)
-            and all(start == (i, 0) for i, start in enumerate(self.starts))
-        )
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Keys and values of observed frames, the same at every denoising step; one per guidance branch and plan step."""
-
-    tokens: Tokens
-    """Of the observed frames alone (x may be empty of meaning)."""
-    window: Window
-    condition: Condition
-    layers: tuple[Mapping[str, tuple[Tensor, Tensor]], ...]
-    """Per block: sublayer name → keys and values [R, Lo, K, D/K], for the sublayers in which frames meet."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a rollout: frame indices only, ascending, no duplicates. Looks at ``observed``, makes ``latent``."""
-
-    observed: tuple[int, ...]
-    latent: tuple[int, ...]
-    levels: tuple[float, ...] | None = None
-    """Per latent frame, where the plan itself sets noise levels (rolling); None otherwise."""
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a reader knows of a file before decoding all of it."""
-
-    frames: int
-    """As the container claims; the decodable length may be smaller."""
-    height: int
-    width: int
-    fps: float
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What a data set did with its files; goes into the log and the record."""
-
-    episodes: Mapping[str, int]
-    """Per split."""
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    """File name → reason."""
-
-
-# ------------------------------------------------------------------------------------------- what each promises
 
 
 @runtime_checkable
