@@ -58,6 +58,7 @@ class Pipeline:
     stale: list[str] = field(default_factory=list)
     """Stages reused although their source has changed."""
     _model: ZooModel | None = None
+    _said: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------------------------------------------- names
 
@@ -226,7 +227,7 @@ class Pipeline:
 
         began = perf_counter()
         if folder.done:
-            say(f"{name}: done before, in {folder.path}")
+            self._say_done(folder)
         else:
             folder.mark(folder.state, parents=self._parents(name))
             write_json(folder.path / "recipe.json", self.recipe.to_dict())
@@ -259,6 +260,12 @@ class Pipeline:
             return
         for folder in (self.tokenizer_dir, self.generator_dir):
             self.seconds.setdefault(folder.stage, 0.0)
+            self._say_done(folder)
+
+    def _say_done(self, folder: StageDir) -> None:
+        """Once a stage."""
+        if folder.stage not in self._said:
+            self._said.add(folder.stage)
             say(f"{folder.stage}: done before, in {folder.path}")
 
     def model(self) -> ZooModel:
