@@ -30,10 +30,10 @@ def parts(part: Any) -> dict[str, nn.Module]:
     """The trained modules of a tokenizer or a generator, under the names they have in the file."""
     if isinstance(part, nn.Module):
         return {"tokenizer": part}
-    trained_text = part.text_encoder is not None and part.text_encoder.width > 0 and part.text_encoder.trainable
+    text_encoder: Any = part.text_encoder
     modules: dict[str, nn.Module] = {"network": part.network}
-    if trained_text:
-        modules["text_encoder"] = part.text_encoder
+    if text_encoder is not None and text_encoder.width > 0 and text_encoder.trainable:
+        modules["text_encoder"] = text_encoder
     return modules
 
 
