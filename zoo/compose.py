@@ -120,8 +120,12 @@ def build(axis: str, part: Part, **runtime: Any) -> Any:
 
 def build_dataset(part: Part, reader: Part) -> Dataset:
     """The data set, with a reader only where it opens files: a procedural world runs where no reader has wheels."""
-    opens_files = "reader" in registry.card("dataset", part.name).needs
-    return build("dataset", part, reader=build("reader", reader) if opens_files else None)
+    return build("dataset", part, reader=build("reader", reader) if opens_files(part) else None)
+
+
+def opens_files(dataset: Part) -> bool:
+    """Whether a data set needs a reader; a procedural one does not."""
+    return "reader" in registry.card("dataset", dataset.name).needs
 
 
 @dataclass(frozen=True)

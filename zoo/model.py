@@ -16,6 +16,7 @@ from zoo import compose
 from zoo.errors import BadValue, UnmetNeed
 from zoo.sampling import Cost, Engine, Request
 from zoo.stages.cache import latent_actions
+from zoo.stages.data import to_video
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -56,8 +57,8 @@ class ZooModel:
     def encode(self, video_thwc: np.ndarray) -> Tensor:
         """uint8 video [T, H, W, 3] to its normalised latent [C, F, H/s, W/s]; T is cut to whole latents."""
         whole = self.tokenizer.video_frames(self.tokenizer.latent_frames(len(video_thwc)))
-        pixels = to_pixels(video_thwc[:whole]).to(self.device)
-        return self.tokenizer.encode(pixels[None]).z[0]
+        pixels = to_video(np.ascontiguousarray(video_thwc[None, :whole])).to(self.device)
+        return self.tokenizer.encode(pixels).z[0]
 
     @torch.inference_mode()
     def decode(self, z_cfhw: Tensor, chunk: int = 64) -> np.ndarray:
@@ -195,11 +196,6 @@ def latents_for(tokenizer: Any, frames: int) -> int:
     while tokenizer.video_frames(latents) < frames:
         latents += 1
     return latents
-
-
-def to_pixels(video_thwc: np.ndarray) -> Tensor:
-    """uint8 [T, H, W, 3] to float [3, T, H, W] in [-1, 1]."""
-    return rearrange(torch.from_numpy(np.ascontiguousarray(video_thwc)), "t h w c -> c t h w").float() / 127.5 - 1
 
 
 def to_uint8(video_cthw: Tensor) -> np.ndarray:

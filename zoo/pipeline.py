@@ -70,9 +70,8 @@ class Pipeline:
     @property
     def reader_version(self) -> str:
         """Name and version of the reader, since readers may choose different frames; empty for procedural data."""
-        reader = self.recipe.part("reader")
-        opens_files = "reader" in registry.card("dataset", self.recipe.part("dataset").name).needs
-        return compose.build("reader", reader).version if opens_files else ""
+        opens_files = compose.opens_files(self.recipe.part("dataset"))
+        return compose.build("reader", self.recipe.part("reader")).version if opens_files else ""
 
     @property
     def _hardware_choices(self) -> dict[str, Any]:

@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> int:
     check_arguments(rest)
     from zoo.recipe import resolve
 
-    points = resolve(rest, sweep=True)
-    suites = [_checked(point) for point in points]
+    checked = [_checked(point) for point in resolve(rest, sweep=True)]
+    points = [recipe for recipe, _ in checked]
     from zoo.launch import apart, several_ranks
     from zoo.store import Store, process_rank
 
     store = Store()
     if len(points) > 1 and several_ranks(points[0].trainer):
         apart(points, store, reuse)
-    rows = [path for point, suite in zip(points, suites, strict=True) for path in _run(point, suite, store, reuse)]
+    rows = [path for recipe, suite in checked for path in _run(recipe, suite, store, reuse)]
     if process_rank() == 0:
-        _show(rows, store, suites[0].name)
+        _show(rows, store, checked[0][1].name)
     return 0
 
 
@@ -53,17 +53,20 @@ def _reuse(arguments: list[str]) -> tuple[str, list[str]]:
     return (asked or ["fresh"])[-1], [argument for argument in arguments if not argument.startswith("reuse=")]
 
 
-def _checked(recipe: Recipe) -> Suite:
-    """Everything that can be refused is refused here, for all points, before the first stage starts."""
+def _checked(recipe: Recipe) -> tuple[Recipe, Suite]:
+    """The recipe with every option written out, and its suite.
+
+    Everything that can be refused is refused here, for all points, before the first stage starts.
+    """
     from benchmarks.suite import load
     from zoo import compose
     from zoo.recipe import validate
 
     suite = load({"name": recipe.suite.name, **recipe.suite.options})
     compose.check(recipe, suite)
-    validate(recipe)
+    recipe = validate(recipe)
     compose.check_built(recipe, suite)
-    return suite
+    return recipe, suite
 
 
 def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
@@ -72,10 +75,9 @@ def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     from zoo.launch import part_ways
     from zoo.pipeline import Pipeline
     from zoo.progress import say
-    from zoo.recipe import validate
     from zoo.store import process_rank
 
-    evaluation = Evaluation(Pipeline(validate(recipe), store, reuse), suite)  # type: ignore[arg-type]
+    evaluation = Evaluation(Pipeline(recipe, store, reuse), suite)  # type: ignore[arg-type]
     say(f"{recipe.name}: {evaluation.label}")
     evaluation.check()
     evaluation.pipeline.train()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import Field, model_validator
 
 from components.contracts import Clip, DataReport, Reader, ReadError, Split
+from components.frame_size import scale_and_crop
 from components.video_index import SUFFIXES, Cut, Entry, build_index, find_videos, read_blocks
 from components.video_manifest import Row, assign_splits, find_manifest, folder_caption, read_manifest
 from zoo.component import Config, component
@@ -139,14 +139,9 @@ class VideoFolder:
         _, height, width, _ = frames.shape
         scale = config.size / min(height, width)
         high, wide = max(config.size, round(height * scale)), max(config.size, round(width * scale))
-        small = np.stack(
-            [np.asarray(Image.fromarray(f).resize((wide, high), Image.Resampling.BICUBIC)) for f in frames]
-        )
-        if config.aspect == "crop":
-            high = wide = config.size
-        high, wide = high - high % config.multiple_of, wide - wide % config.multiple_of
-        top, left = (small.shape[1] - high) // 2, (small.shape[2] - wide) // 2
-        return np.ascontiguousarray(small[:, top : top + high, left : left + wide])
+        kept = (config.size, config.size) if config.aspect == "crop" else (high, wide)
+        multiples = (kept[0] - kept[0] % config.multiple_of, kept[1] - kept[1] % config.multiple_of)
+        return scale_and_crop(frames, (high, wide), multiples)
 
     def _caption(self, name: str) -> str | None:
         asked = self.config.captions
