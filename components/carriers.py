@@ -31,6 +31,8 @@ class Clip:
     caption: str | None = None
     episode: str = ""
     """Unique in its data set; keys the sampling noise."""
+    tour: str = ""
+    """Kind of camera path, such as ``loop`` or ``wobbled_loop``; metrics tell them apart. Empty where unknown."""
     source: str = ""
     licence: str = ""
 
@@ -132,7 +134,11 @@ class Step:
     observed: tuple[int, ...]
     latent: tuple[int, ...]
     levels: tuple[float, ...] | None = None
-    """Per latent frame, where the plan itself sets noise levels (rolling); None otherwise."""
+    """None: the step makes its latent frames from noise to clean, in as many network calls as the solver has steps.
+
+    Otherwise the noise level in [0, 1) that one network call takes each latent frame down to, from the level where the
+    step before left it (1 at first); a frame is finished when its level is 0, and is visited until then (rolling).
+    """
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Split = Literal["train", "validation", "test"]
+Features = Callable[[Sequence[int]], "np.ndarray"]
+"""Frame indices to vectors [n, D] of what these frames show."""
 
 
 class ReadError(Exception):
@@ -270,8 +272,13 @@ class Solver(Protocol):
 class Guidance(Protocol):
     """Combines clean estimates of several conditionings. Built as ``Guidance(config)``."""
 
-    branches: tuple[Mapping[str, bool], ...]
-    """What each branch keeps: {"text": True, "camera": True}; the first is fully conditional. One memory each."""
+    branches: tuple[Mapping[str, Any], ...]
+    """What each branch keeps: {"text": True, "camera": True}; the first is fully conditional. One memory each.
+
+    ``"history": False`` shows it no observed frames, ``"history_level": 0.3`` shows them noised to that level.
+    """
+    dropouts: frozenset[str]
+    """The keys of train.generator that must be above 0, or a branch was never trained."""
 
     def combine(self, cleans: Sequence[Tensor]) -> Tensor: ...
 
@@ -289,11 +296,15 @@ class Rollout(Protocol):
         step: int,
         seed: int = 0,
         poses: np.ndarray | None = None,
+        features: Features | None = None,
     ) -> Iterator[Step]:
         """Yields steps and is resumed when each is done; frames are latent frames, poses [frames, 4] likewise.
 
-        Every frame from `observed` on is made exactly once, a step holds at most `window` frames and makes at most
-        `step`, and looks at finished frames only.
+        `features(indices)` shows finished frames as vectors [n, D] (float64): what a planner that looks at content
+        sees, and all it sees. Asking for a frame that is not finished is an error.
+
+        Every frame from `observed` on is finished exactly once (a step with `levels` works on frames several times
+        before that), a step holds at most `window` frames and makes at most `step`, and looks at finished frames only.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-TourKind = Literal["loop", "spin", "out_and_back"]
+TourKind = Literal["loop", "wobbled_loop", "spin", "out_and_back"]
 KINDS: tuple[TourKind, ...] = get_args(TourKind)
 
 TURN = 0.35
@@ -37,21 +37,26 @@ def draw_tour(
 ) -> np.ndarray:
     """Poses float32 [frames, 4] (x, y, z = height, yaw in (-π, π]) of one tour, `lap` frames a round.
 
-    Without wobble, frame t + lap has bit for bit the pose of frame t.
+    Without wobble, frame t + lap has bit for bit the pose of frame t; a wobbled_loop is a loop that always wobbles.
 
     Args:
         free_yx: bool [rows, columns]; the ring just inside the solid border must be free, and all free cells connected.
     """
-    knots = {"loop": _loop, "spin": _spin, "out_and_back": _out_and_back}[kind](free_yx, rng)
+    knots = {"loop": _loop, "wobbled_loop": _loop, "spin": _spin, "out_and_back": _out_and_back}[kind](free_yx, rng)
     round_lap = _sample(np.asarray(knots), lap, rng.random())
     poses = np.empty((frames, 4))
     poses[:, [0, 1, 3]] = round_lap[np.arange(frames) % lap]
     poses[:, 2] = height
-    if wobble:
+    if wobble or kind == "wobbled_loop":
         poses[:, :2] += WOBBLE_CELLS * _smooth_noise(frames, 2, rng)
         poses[:, 3] += WOBBLE_YAW * _smooth_noise(frames, 1, rng)[:, 0]
     poses[:, 3] = wrap(poses[:, 3])
     return poses.astype(np.float32)
+
+
+def tour_name(kind: TourKind, wobble: bool) -> str:
+    """What tables call it: ``loop``, ``wobbled_loop``, ``spin``, ``wobbled_spin``, …"""
+    return f"wobbled_{kind}" if wobble and not kind.startswith("wobbled_") else kind
 
 
 def actions_between(poses: np.ndarray) -> np.ndarray:

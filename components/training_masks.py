@@ -77,6 +77,35 @@ def uniform(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray 
     return indices, observed
 
 
+def hierarchy(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """What coarse-to-fine plans meet: frames to be made on a grid, finished ones between and after them, and before.
+
+    1 … F/2 frames to be made, a log-uniform spacing apart. Up to half of the given frames come later than the first of
+    these, on a coarser grid; the others come earlier, the newest ones or spread over all, at even odds.
+    """
+    import numpy as np
+
+    made = int(rng.integers(1, max(1, size // 2) + 1))
+    widest = (frames - 1) // (made - 1) if made > 1 else 1
+    spacing = max(1, int(widest ** rng.random()))
+    start = int(rng.integers(0, frames - spacing * (made - 1)))
+    latent = start + spacing * np.arange(made)
+    others = np.setdiff1d(np.arange(frames), latent)
+    before, after = others[others < start], others[others > start]
+    coarse = spacing * int(rng.integers(1, 2 * made + 1))
+    given = after[coarse - 1 :: coarse][: int(rng.integers(0, (size - made) // 2 + 1))]
+    wanted = min(size - made - len(given), len(before))
+    newest = rng.random() < 0.5
+    given = np.union1d(
+        given, before[len(before) - wanted :] if newest else before[list(spread(0, len(before), wanted))]
+    )
+    # Near the start of an episode there are too few earlier frames: fill up with later ones.
+    rest = np.setdiff1d(others, given)
+    given = np.union1d(given, rest[list(spread(0, len(rest), size - made - len(given)))])
+    indices = np.union1d(latent, given).astype(int)
+    return indices, np.isin(indices, given)
+
+
 def recent_spread(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
     """A block to be made, 1 … all given frames just before it, the others spread over or drawn from earlier ones."""
     first, made = _block(frames, size, rng)
@@ -118,6 +147,7 @@ def _joined(earlier: list[int], before: int, first: int, made: int) -> Drawn:
 
 FAMILIES: Mapping[str, Family] = {
     "fdm": fdm,
+    "hierarchy": hierarchy,
     "recent_spread": recent_spread,
     "recent_nearest": recent_nearest,
     "window": window,

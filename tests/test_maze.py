@@ -30,7 +30,7 @@ def lap_of(clip: object) -> int:
     return int(clip.source.split("lap=")[1].split("/")[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("wobbled")])
 @pytest.mark.parametrize("supersample", [1, 2])
 def test_second_lap_is_bit_identical(kind: str, supersample: int) -> None:
     data = maze(tours={kind: 1}, wobble=0, supersample=supersample)

@@ -45,7 +45,7 @@ def test_every_window_is_whole_ascending_and_asks_for_something(task, family, fr
 
 def test_the_axis_and_the_families_are_there():
     assert {"extend", "text_to_video"} <= set(registry.names("task"))
-    assert set(FAMILIES) == {"fdm", "recent_spread", "recent_nearest", "window", "uniform"}
+    assert set(FAMILIES) == {"fdm", "hierarchy", "recent_spread", "recent_nearest", "window", "uniform"}
 
 
 def test_text_to_video_gives_nothing():

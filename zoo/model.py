@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from zoo import compose
+from zoo import compose, pairings
 from zoo.errors import BadValue, UnmetNeed
 from zoo.sampling import Cost, Engine, Request
 from zoo.stages.cache import latent_actions
@@ -76,7 +76,8 @@ class ZooModel:
         """The sampling engine of a recipe, the run's own unless given: solver, guidance, rollout and settings."""
         recipe = recipe or self.recipe
         guidance = compose.build("guidance", recipe.part("guidance"))
-        compose.check_guidance(self.recipe, guidance)
+        pairings.check_guidance(self.recipe, guidance)
+        pairings.check_noise(recipe, trained=self.recipe)
         sample = recipe.sample
         return Engine(
             network=self.generator.network,

@@ -24,8 +24,21 @@ if TYPE_CHECKING:
     from zoo.recipe import Part, Recipe
 
 Reuse = Literal["fresh", "stale"]
-STAGE_1_SOURCE = ("zoo.stages.tokenizer", "zoo.stages.fit", "zoo.stages.data", "zoo.stages.cache")
-STAGE_2_SOURCE = ("zoo.stages.generator", "zoo.stages.fit", "zoo.stages.data", "zoo.stages.cache", "zoo.compose")
+STAGE_1_SOURCE = (
+    "components.carriers",
+    "zoo.stages.tokenizer",
+    "zoo.stages.fit",
+    "zoo.stages.data",
+    "zoo.stages.cache",
+)
+STAGE_2_SOURCE = (
+    "components.carriers",
+    "zoo.stages.generator",
+    "zoo.stages.fit",
+    "zoo.stages.data",
+    "zoo.stages.cache",
+    "zoo.compose",
+)
 
 
 def full(axis: str, part: Part) -> dict[str, Any]:

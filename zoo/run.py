@@ -59,13 +59,13 @@ def _checked(recipe: Recipe) -> tuple[Recipe, Suite]:
     Everything that can be refused is refused here, for all points, before the first stage starts.
     """
     from benchmarks.suite import load
-    from zoo import compose
+    from zoo import pairings
     from zoo.recipe import validate
 
     suite = load({"name": recipe.suite.name, **recipe.suite.options})
-    compose.check(recipe, suite)
+    pairings.check(recipe, suite)
     recipe = validate(recipe)
-    compose.check_built(recipe, suite)
+    pairings.check_built(recipe, suite)
     return recipe, suite
 
 

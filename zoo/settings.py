@@ -52,6 +52,9 @@ class GeneratorTraining(Settings):
     )
     text_dropout: Probability = Field(0.0, description="share of windows trained without their prompt")
     camera_dropout: Probability = Field(0.0, description="share of windows trained without actions and poses")
+    history_dropout: Probability = Field(
+        0.0, description="share of windows all of whose frames are to be made, so that nothing is observed"
+    )
     actions: bool = Field(True, description="whether the actions of the data set are given to the network")
     seed: Seed | None = Field(None, description="initial weights and batches; null takes the recipe's seed")
     warmup: int = Field(40, ge=0, description="steps of linear warm-up before the cosine decay")

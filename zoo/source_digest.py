@@ -18,8 +18,10 @@ OURS = ("zoo", "components", "benchmarks")
 SILENT = frozenset(
     {
         "zoo",
+        "components.contracts",
         "zoo.checkpoint",
         "zoo.errors",
+        "zoo.pairings",
         "zoo.progress",
         "zoo.registry",
         "zoo.stages.cache_folder",

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from components import raycast
 from components.contracts import Clip, DataReport, Split
 from components.maze_world import EYE_HEIGHT, MazeWorld, build_world
-from components.tour import TourKind, actions_between, draw_tour
+from components.tour import TourKind, actions_between, draw_tour, tour_name
 from zoo.component import Config, component
 from zoo.errors import BadValue
 
@@ -102,6 +102,7 @@ class Maze:
             actions=actions_between(poses),
             poses=poses,
             episode=f"maze/{self.config.seed}/{split}/{index}",
+            tour=tour_name(kind, wobble),
             source=f"maze/{kind}/lap={lap}/wobble={int(wobble)}",
             licence="CC0-1.0 (procedural)",
         )

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from components.contracts import Clip, DataReport, Split
 from components.doom_camera import engine, open_camera
 from components.doom_map import carve, map_text, wad_bytes
-from components.tour import TourKind, actions_between, draw_tour
+from components.tour import TourKind, actions_between, draw_tour, tour_name
 from zoo.component import Config, component
 
 EDITION = 1
@@ -124,6 +124,7 @@ class VizDoom:
             actions=actions_between(poses),
             poses=poses,
             episode=episode,
+            tour=tour_name(kind, wobble),
             source=f"vizdoom/{kind}/lap={lap}/wobble={int(wobble)}",
             licence="BSD-3-Clause (Freedoom textures)",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from components.contracts import Step
+from components.contracts import Features, Step
 from components.frame_choice import places_to_look
 from zoo.component import Config, component
 
@@ -27,7 +27,15 @@ class Autoregressive:
         self.config = config
 
     def plan(
-        self, *, frames: int, observed: int, window: int, step: int, seed: int = 0, poses: np.ndarray | None = None
+        self,
+        *,
+        frames: int,
+        observed: int,
+        window: int,
+        step: int,
+        seed: int = 0,
+        poses: np.ndarray | None = None,
+        features: Features | None = None,
     ) -> Iterator[Step]:
         """See contracts.Rollout. `seed` and `poses` change nothing here. Raises BadValue."""
         step, room = places_to_look(frames=frames, observed=observed, window=window, step=step)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from components.contracts import Step
+from components.contracts import Features, Step
 from components.frame_choice import places_to_look, spread
 from zoo.component import Config, component
 
@@ -32,7 +32,15 @@ class Hierarchical:
         self.config = config
 
     def plan(
-        self, *, frames: int, observed: int, window: int, step: int, seed: int = 0, poses: np.ndarray | None = None
+        self,
+        *,
+        frames: int,
+        observed: int,
+        window: int,
+        step: int,
+        seed: int = 0,
+        poses: np.ndarray | None = None,
+        features: Features | None = None,
     ) -> Iterator[Step]:
         """See contracts.Rollout. `seed` and `poses` change nothing here. Raises BadValue."""
         step, _ = places_to_look(frames=frames, observed=observed, window=window, step=step)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from components.contracts import Step
+from components.contracts import Features, Step
 from components.frame_choice import (
     HEADING_WEIGHT,
     RECENT,
@@ -44,7 +44,15 @@ class PoseNearest:
         self.config = config
 
     def plan(
-        self, *, frames: int, observed: int, window: int, step: int, seed: int = 0, poses: np.ndarray | None = None
+        self,
+        *,
+        frames: int,
+        observed: int,
+        window: int,
+        step: int,
+        seed: int = 0,
+        poses: np.ndarray | None = None,
+        features: Features | None = None,
     ) -> Iterator[Step]:
         """See contracts.Rollout. `poses` [frames, 4] are needed, of frames to come too; `seed` changes nothing.
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Extend:
     """FDM (Harvey et al. 2022): p(frames Y | frames X), with X and Y drawn anew for every training window.
 
-    Departs: `masks` mixes FDM's family with others (components/training_masks.py), by weight: fdm, recent_spread,
-    recent_nearest (needs poses), window, uniform.
+    Departs: `masks` mixes FDM's family with others (components/training_masks.py), by weight: fdm, hierarchy,
+    recent_spread, recent_nearest (needs poses), window, uniform.
     """
 
     class Config(Config):

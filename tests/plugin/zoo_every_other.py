@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from components.contracts import Step
+from components.contracts import Features, Step
 from zoo.component import Config, component
 from zoo.errors import BadValue
 
@@ -26,9 +26,17 @@ class EveryOther:
         self.config = config
 
     def plan(
-        self, *, frames: int, observed: int, window: int, step: int, seed: int = 0, poses: np.ndarray | None = None
+        self,
+        *,
+        frames: int,
+        observed: int,
+        window: int,
+        step: int,
+        seed: int = 0,
+        poses: np.ndarray | None = None,
+        features: Features | None = None,
     ) -> Iterator[Step]:
-        """See contracts.Rollout. `seed` and `poses` change nothing here. Raises BadValue."""
+        """See contracts.Rollout. `seed`, `poses` and `features` change nothing here. Raises BadValue."""
         if not 1 <= step < window:
             raise BadValue(f"step={step} must be at least 1 and smaller than window={window}.")
         for first in range(observed, frames, step):

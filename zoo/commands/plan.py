@@ -35,15 +35,15 @@ def main(arguments: list[str]) -> int:
 
 def _plan(recipe: Recipe) -> dict[str, Any]:
     from benchmarks.suite import load
-    from zoo import compose
+    from zoo import pairings
     from zoo.cost import generator_cost, rollout_calls, tokenizer_cost
     from zoo.recipe import validate
     from zoo.store import Store
 
     suite = load({"name": recipe.suite.name, **recipe.suite.options})
-    compose.check(recipe, suite)
+    pairings.check(recipe, suite)
     recipe = validate(recipe)
-    compose.check_built(recipe, suite)
+    pairings.check_built(recipe, suite)
     tokenizer = tokenizer_cost(recipe)
     generator = generator_cost(recipe)
     calls = rollout_calls(recipe, suite)

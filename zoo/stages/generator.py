@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ class GeneratorStage(LightningModule):
     def loss(self, batch: GeneratorBatch, step: int) -> Tensor:
         """The training loss of `batch` at `step`: a scalar."""
         draws = _generator("cpu", self.seed, step, self.global_rank, 0)
+        batch = self._without_history(batch, step)
         observed, valid = batch.window.observed, batch.window.valid
         level = self.noise.levels(lambda shape: self.objective.sample_t(shape, draws).to(observed.device), observed)
         level = torch.where(valid & ~observed, level, 0.0)
@@ -87,6 +89,20 @@ class GeneratorStage(LightningModule):
         else:
             errors = self._mixed_errors(batch.z, noise, batch.window, condition)
         return mean_over_clips(errors * self._weights(level, batch.window), valid & ~observed)
+
+    def _without_history(self, batch: GeneratorBatch, step: int) -> GeneratorBatch:
+        """In a share history_dropout of the windows every frame is to be made: the branch that history guidance needs.
+
+        Their frames' times count from the window's first frame then, as everywhere.
+        """
+        share = float(getattr(self.settings, "history_dropout", 0.0))
+        if share == 0:
+            return batch
+        keep = torch.rand(len(batch), generator=_generator("cpu", self.seed, step, self.global_rank, 2)) >= share
+        keep = keep.to(batch.window.observed.device)[:, None]
+        times = torch.where(keep, batch.window.times, batch.window.times - batch.window.times[:, :1])
+        window = Window(times, batch.window.observed & keep, batch.window.valid)
+        return replace(batch, window=window)
 
     def _errors(self, z_bcfhw: Tensor, noise: Tensor, window: Window, condition: Condition) -> Tensor:
         """Squared error [B, F] of clips of one size."""
