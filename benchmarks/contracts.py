@@ -36,6 +36,8 @@ class Scored:
     """Unique in the test set: duplicates (a padded distributed sampler makes them) count once."""
     frame_type: np.ndarray | None = None
     """int8 [T], see benchmarks/frame_types.py; None where there are no poses."""
+    tour: str = ""
+    """Kind of camera path, such as ``loop`` or ``wobbled_loop``; empty where unknown."""
 
 
 class Score(NamedTuple):

@@ -190,7 +190,7 @@ def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) ->
 def scored(video: np.ndarray, clip: Clip, context: int, name: str = "") -> Scored:
     """A video uint8 [T, H, W, 3] beside the clip it continues, as metrics take it."""
     kinds = None if clip.poses is None else frame_types(clip.poses, context)
-    return Scored(video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds)
+    return Scored(video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds, clip.tour)
 
 
 def _check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:

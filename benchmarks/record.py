@@ -60,6 +60,10 @@ class Curve(BaseModel):
     lo: list[float | None] | None = None
     hi: list[float | None] | None = None
     unit: str = ""
+    videos_t: list[float] = Field(default_factory=list)
+    """Start of each bin of frames over which `videos` is averaged."""
+    videos: dict[str, list[float | None]] = Field(default_factory=dict)
+    """Episode → mean over each bin: enough to band the curve over videos and training seeds together."""
 
 
 class SuiteReference(BaseModel):
