@@ -55,6 +55,9 @@ class GeneratorTraining(Settings):
     history_dropout: Probability = Field(
         0.0, description="share of windows all of whose frames are to be made, so that nothing is observed"
     )
+    history_noise: Fraction = Field(
+        0.0, description="half of the windows show observed frames noised to a level up to this, and say so"
+    )
     actions: bool = Field(True, description="whether the actions of the data set are given to the network")
     seed: Seed | None = Field(None, description="initial weights and batches; null takes the recipe's seed")
     warmup: int = Field(40, ge=0, description="steps of linear warm-up before the cosine decay")

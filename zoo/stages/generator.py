@@ -28,7 +28,7 @@ class _Outside:
 
 
 class GeneratorStage(LightningModule):
-    """Loss: mean over clips of the mean over latent frames of weight(t)·|prediction - target|², observed frames clean.
+    """Loss: mean over clips of the mean over latent frames of weight(t)·|prediction - target|², observed frames given.
 
     Every clip counts the same, whatever its size. Levels, noise and dropouts depend on (seed, step, rank) alone.
     """
@@ -81,7 +81,8 @@ class GeneratorStage(LightningModule):
         batch = self._without_history(batch, step)
         observed, valid = batch.window.observed, batch.window.valid
         level = self.noise.levels(lambda shape: self.objective.sample_t(shape, draws).to(observed.device), observed)
-        level = torch.where(valid & ~observed, level, 0.0)
+        level = torch.where(observed, self._history_level(len(batch), step).to(level.device), level)
+        level = torch.where(valid, level, 0.0)
         condition = self._condition(batch, level, draws)
         noise = self._noise(batch.z, step)
         if isinstance(batch.z, Tensor):
@@ -103,6 +104,12 @@ class GeneratorStage(LightningModule):
         times = torch.where(keep, batch.window.times, batch.window.times - batch.window.times[:, :1])
         window = Window(times, batch.window.observed & keep, batch.window.valid)
         return replace(batch, window=window)
+
+    def _history_level(self, count: int, step: int) -> Tensor:
+        """[B, 1]: the noise level of each window's observed frames, told to the network: what stabilisation needs."""
+        highest = float(getattr(self.settings, "history_noise", 0.0))
+        drawn = torch.rand((2, count, 1), generator=_generator("cpu", self.seed, step, self.global_rank, 3))
+        return torch.where(drawn[0] < 0.5, highest * drawn[1], 0.0)
 
     def _errors(self, z_bcfhw: Tensor, noise: Tensor, window: Window, condition: Condition) -> Tensor:
         """Squared error [B, F] of clips of one size."""
@@ -130,7 +137,8 @@ class GeneratorStage(LightningModule):
     def _noisy(self, z_bcfhw: Tensor, noise: Tensor, level: Tensor, observed: Tensor) -> Tensor:
         alpha, sigma = (rearrange(part, "b f -> b 1 f 1 1") for part in self.objective.alpha_sigma(level))
         # Not left to alpha(0) = 1: a schedule may end just short of it, and observed frames are exact.
-        return torch.where(rearrange(observed, "b f -> b 1 f 1 1"), z_bcfhw, alpha * z_bcfhw + sigma * noise)
+        exact = rearrange(observed & (level == 0), "b f -> b 1 f 1 1")
+        return torch.where(exact, z_bcfhw, alpha * z_bcfhw + sigma * noise)
 
     def _weights(self, level: Tensor, window: Window) -> Tensor:
         # A weight may be infinite at level 0, where nothing is asked.
