@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import record as records
+from benchmarks.frame_types import CONTEXT, NAMES, frame_types
 from components.contracts import Clip
 from zoo import registry
+from zoo.store import atomic_file
 
 if TYPE_CHECKING:
     from benchmarks.contracts import Results
     from zoo.evaluation import Evaluation
 
 SHOWN = 3
-"""Episodes whose videos go beside a record."""
+"""Episodes whose videos go beside a record, where the clips are of one kind of tour."""
 SHOWN_HEIGHT = 128
 """Pixels; small frames are enlarged by a whole number to about this, so that a person sees them."""
 
@@ -107,22 +112,58 @@ def control_row(judged: Evaluation, row: Any) -> records.Record:
     )
 
 
+def shown(clips: Sequence[Clip]) -> list[int]:
+    """Which clips' videos go beside a record: the first of each kind of tour, else the first `SHOWN`; in order."""
+    firsts: dict[str, int] = {}
+    for index, clip in enumerate(clips):
+        firsts.setdefault(clip.tour, index)
+    return list(firsts.values()) if len(firsts) > 1 else list(range(min(SHOWN, len(clips))))
+
+
 def write_row(
     record: records.Record, folder: Path, clips: Sequence[Clip], videos: Sequence[np.ndarray], context: int
 ) -> Path:
-    """Videos and strips first, then the record that names them."""
+    """Videos, strips and the types of the frames first, then the record that names them.
+
+    ``videos[i]``, uint8 [T, H, W, 3], stands beside ``clips[i]``; clips beyond the last video are left out. Truths lie
+    in files named by their content, so that the rows of a folder share them.
+    """
     from components.video_file import write_contact_sheet, write_mp4
 
     media = folder / "media" / records.file_name(record).removesuffix(".json")
-    shown: dict[str, str] = {}
+    files: dict[str, Path] = {}
     for number, (clip, video) in enumerate(zip(clips, videos, strict=False)):
         scale = max(1, round(SHOWN_HEIGHT / video.shape[1]))
-        for role, frames in (("truth", clip.frames), ("video", video)):
-            path = media / f"{role}-{number}.mp4"
-            write_mp4(path, np.asarray(frames), clip.fps, scale=scale)
-            shown[f"{role}/{clip.episode}"] = str(path.relative_to(folder))
-        sheet = media / f"strip-{number}.png"
+        truth = folder / "media" / f"truth-{_content(clip, scale)}.mp4"
+        if not truth.exists():
+            write_mp4(truth, np.asarray(clip.frames), clip.fps, scale=scale)
+        files[f"truth/{clip.episode}"] = truth
+        files[f"video/{clip.episode}"] = write_mp4(media / f"video-{number}.mp4", video, clip.fps, scale=scale)
         after = slice(context, None)
-        write_contact_sheet(sheet, [clip.frames[after], np.asarray(video)[after]], columns=10, scale=max(1, scale // 2))
-        shown[f"strip/{clip.episode}"] = str(sheet.relative_to(folder))
-    return records.write(record.model_copy(update={"artifacts": shown}), folder)
+        pair = [clip.frames[after], np.asarray(video)[after]]
+        files[f"strip/{clip.episode}"] = write_contact_sheet(
+            media / f"strip-{number}.png", pair, columns=10, scale=max(1, scale // 2)
+        )
+        if clip.poses is not None:
+            files[f"frames/{clip.episode}"] = _write_frames(media / f"frames-{number}.jsonl", clip, context)
+    names = {name: str(path.relative_to(folder)) for name, path in files.items()}
+    return records.write(record.model_copy(update={"artifacts": names}), folder)
+
+
+def _content(clip: Clip, scale: int) -> str:
+    frames = np.ascontiguousarray(clip.frames)
+    return hashlib.sha256(f"{frames.shape} {clip.fps} {scale} ".encode() + frames.tobytes()).hexdigest()[:16]
+
+
+def _write_frames(path: Path, clip: Clip, context: int) -> Path:
+    """What the page marks on its scrub bar: one line of JSON with the type of every frame, run by run.
+
+    Not called ``.json``, since everything of that name below a folder of records is read as a record.
+    """
+    assert clip.poses is not None
+    names = {CONTEXT: "context", **NAMES}
+    types = [[names[int(kind)], len(list(run))] for kind, run in groupby(frame_types(clip.poses, context))]
+    facts = {"fps": clip.fps, "context": context, "tour": clip.tour, "types": types}
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    return path
