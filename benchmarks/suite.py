@@ -1,7 +1,8 @@
 """Frozen protocols: what is generated, on which data, and what is measured. One versioned YAML per suite. Torch-free.
 
 A recipe names a suite (``suite: quickstart``) and may override options (``suite: {name: quickstart, episodes: 2}``).
-An overridden suite is another protocol: it says so in every metric key, and is never ranked with the original.
+An overridden suite is another protocol: it says so in every metric key, and is never ranked with the original. What a
+suite declares as a choice, its ``worlds`` and ``contexts``, is no override; each choice is a protocol of its own name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ SHORT_NAMES: dict[str, dict[str, Any]] = {
 }
 """What people write for a metric with options; ``fvd`` still needs ``feature_options: {path: …}``."""
 
+FIXED = frozenset({"name", "version", "description", "worlds", "contexts", "headlines", "modified", "overrides"})
+"""What a recipe cannot override."""
+
 
 class Entry(BaseModel):
     """A part by name with its options, such as a metric or the suite's data set."""
@@ -45,6 +49,9 @@ class Suite(BaseModel):
     version: int = Field(ge=1)
     description: str = ""
     dataset: Entry | None = Field(None, description="the suite's own world, or null: the recipe's data set")
+    worlds: dict[str, Entry] = Field(default_factory=dict, description="data sets to choose from; then dataset is one")
+    world: str = Field("", description="the chosen one of the worlds")
+    contexts: tuple[int, ...] = Field((), description="contexts to choose from without changing the protocol")
     split: Literal["train", "validation", "test"] = "test"
     episodes: int = Field(8, ge=1, description="videos; fewer where the split holds fewer")
     frames: int = Field(ge=2, description="video frames per episode, context included; longer ones are cut")
@@ -53,6 +60,7 @@ class Suite(BaseModel):
     resamples: int = Field(1000, ge=10, le=100_000, description="bootstrap resamples of videos")
     metrics: tuple[Entry, ...] = Field(min_length=1)
     controls: tuple[Entry, ...] = ()
+    headlines: tuple[str, ...] = Field((), description="the results a table leads with, by name")
     modified: bool = False
     overrides: dict[str, Any] = Field(default_factory=dict)
 
@@ -66,14 +74,26 @@ class Suite(BaseModel):
     def _dataset(cls, value: Any) -> Any:
         return None if value in (None, "recipe") else entry(value)
 
+    @field_validator("worlds", mode="before")
+    @classmethod
+    def _worlds(cls, value: Any) -> Any:
+        return {name: entry(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
     @property
     def protocol(self) -> str:
-        """``quickstart@1``, with a digest of the overrides where there are any: the suite's part of a metric key."""
-        return f"{self.name}@{self.version}" + (f"+{digest(self.overrides)}" if self.modified else "")
+        """``quickstart@1`` or ``long500@1/maze500/c250``, with a digest of the overrides where there are any.
+
+        The suite's part of a metric key.
+        """
+        context = f"c{self.context}" if self.contexts else ""
+        chosen = "/".join(filter(None, [f"{self.name}@{self.version}", self.world, context]))
+        return chosen + (f"+{digest(self.overrides)}" if self.modified else "")
 
     def reference(self) -> SuiteReference:
-        """What a record says of the protocol; ``options`` holds all of them, resolved."""
-        options = self.model_dump(mode="json", exclude={"name", "version", "description", "modified", "overrides"})
+        """What a record says of the protocol; ``options`` holds all of them, resolved, and no choice not taken."""
+        unsaid = {"name", "version", "description", "modified", "overrides", "worlds", "contexts"}
+        unsaid |= {key for key in ("world", "headlines") if not getattr(self, key)}
+        options = self.model_dump(mode="json", exclude=unsaid)
         return SuiteReference(name=self.name, version=self.version, modified=self.modified, options=options)
 
 
@@ -116,17 +136,38 @@ def load(wanted: str | Mapping[str, Any]) -> Suite:
     name = given.pop("name", None)
     if name not in names():
         raise UnknownName(f"no suite is named '{name}'.{nearest(str(name), names())}")
-    frozen = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    allowed = sorted(set(Suite.model_fields) - {"name", "version", "modified", "overrides", "description"})
+    frozen = {**yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")), "name": name}
+    worlds = frozen.get("worlds", {})
+    allowed = sorted(set(Suite.model_fields) - FIXED - (set() if worlds else {"world"}))
     for option in given:
         if option not in allowed:
             raise UnknownName(f"suite '{name}' has no option '{option}'.{nearest(str(option), allowed)}")
-    plain = _validate({**frozen, "name": name})
-    asked = _validate({**frozen, "name": name, **given})
+    plain = _validate(_settled(frozen, {}))
+    asked = _validate(_settled(frozen, given))
     overrides = {key: given[key] for key in given if getattr(asked, key) != getattr(plain, key)}
+    overrides.pop("world", None)
+    if asked.context in asked.contexts:
+        overrides.pop("context", None)
     suite = asked.model_copy(update={"modified": bool(overrides), "overrides": overrides})
     _check(suite)
     return suite
+
+
+def _settled(frozen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the chosen world as the data set; a data set of the recipe's own is no world of the suite."""
+    values = {**frozen, **given}
+    worlds = frozen.get("worlds", {})
+    if not worlds:
+        return values
+    if "dataset" in given:
+        if "world" in given:
+            raise BadValue("suite.world and suite.dataset both say what is judged on: keep one of the two.")
+        return {**values, "world": ""}
+    if str(values["world"]) not in worlds:
+        raise UnknownName(
+            f"suite '{frozen['name']}' has no world '{values['world']}'.{nearest(str(values['world']), list(worlds))}"
+        )
+    return {**values, "dataset": worlds[str(values["world"])]}
 
 
 def _validate(values: Mapping[str, Any]) -> Suite:
@@ -150,6 +191,7 @@ def _check(suite: Suite) -> None:
         for part in entries:
             registry.card(axis, part.name)
             registry.check_options(axis, part.name, part.options)
-    if suite.dataset is not None:
-        registry.card("dataset", suite.dataset.name)
-        registry.check_options("dataset", suite.dataset.name, suite.dataset.options)
+    for dataset in (suite.dataset, *suite.worlds.values()):
+        if dataset is not None:
+            registry.card("dataset", dataset.name)
+            registry.check_options("dataset", dataset.name, dataset.options)
