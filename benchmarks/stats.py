@@ -7,6 +7,7 @@ are drawn with replacement, apart from each other, and a resample weighs value (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -206,8 +207,9 @@ def simultaneous_band(
 
     Montiel Olea & Plagborg-Møller 2019 (Journal of Applied Econometrics 34): mean_t ± c·se_t, where c is the 95 %
     quantile of max over t of |resampled mean − mean| / se, and se the spread of the resampled means. A pointwise band
-    covers each time with 95 % and the curve far less often. Seeds and videos are resampled as in `crossed_interval`,
-    with the same caution where seeds are few.
+    covers each time with 95 % and the curve far less often. Where we depart: c is a normal deviate and becomes the one
+    of Student's t with videos − 1 degrees of freedom, without which 40 videos cover 89 % of the time (measured). Seeds
+    and videos are resampled as in `crossed_interval`, with the same caution where seeds are few.
 
     Args:
         values_svt: float64 [seeds, videos, T]; NaN where there is no value.
@@ -228,10 +230,17 @@ def simultaneous_band(
     error_t = np.nanstd(means_bt, axis=0, ddof=1)
     moving = error_t > 0
     gap_bt = np.abs(means_bt - mean_t[enough_t])[:, moving] / error_t[moving]
-    critical = float(np.quantile(np.nanmax(gap_bt, axis=1), LEVEL)) if moving.any() else 0.0
+    critical = _student(float(np.quantile(np.nanmax(gap_bt, axis=1), LEVEL)), videos) if moving.any() else 0.0
     half_t = np.full(times, np.nan)
     half_t[enough_t] = critical * error_t
     return mean_t, mean_t - half_t, mean_t + half_t
+
+
+def _student(deviate: float, videos: int) -> float:
+    """The deviate of Student's t, videos − 1 degrees of freedom, with the same tail as this normal deviate."""
+    from scipy.special import ndtr, stdtrit
+
+    return -float(stdtrit(videos - 1, ndtr(-deviate))) * math.sqrt(videos / (videos - 1))
 
 
 def _tails() -> tuple[float, float]:

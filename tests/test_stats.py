@@ -160,7 +160,7 @@ def test_the_simultaneous_band_covers_the_whole_curve_and_the_pointwise_does_not
     whole = each = 0
     for trial in range(60):
         table = curves(np.random.default_rng(trial), seeds, 40, 40)
-        mean, low, high = stats.simultaneous_band(table, 300, trial)
+        _, low, high = stats.simultaneous_band(table, 300, trial)
         whole += bool(((low <= truth) & (truth <= high)).all())
         weights = stats.crossed_weights(seeds, 40, 300, trial)
         low, high = np.quantile(stats.crossed_means(table, weights), (0.025, 0.975), axis=0)
