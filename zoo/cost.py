@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import compose, registry
+from zoo.errors import BadValue
 
 if TYPE_CHECKING:
+    from components.contracts import Features, Step
+    from zoo.call_cost import NetworkCost
     from zoo.recipe import Recipe
 
 BYTES_PER_PARAMETER = 4 * 5
 """float32 weight, gradient, two AdamW moments, and the averaged copy."""
 
+LAP = 190
+"""Frames a round of the stand-in tour: divides neither of the usual contexts, 250 and 36 of 500."""
+FEATURES = 64
+"""Numbers a frame that planners are shown in place of what a generated frame would show."""
+
 
 def clip_shape(recipe: Recipe) -> tuple[int, int]:
     """(height, width) of a training frame, from the data set's options alone; the first where sizes are mixed."""
-    part = recipe.part("dataset")
+    return _frame_shape(recipe.part("dataset"))
+
+
+def suite_shape(recipe: Recipe, suite: Any) -> tuple[int, int]:
+    """(height, width) of the frames that the suite asks for: of its own world, or of the recipe's data set."""
+    return clip_shape(recipe) if suite.dataset is None else _frame_shape(suite.dataset)
+
+
+def _frame_shape(part: Any) -> tuple[int, int]:
     options = registry.config("dataset", part.name, part.options)
     sizes = getattr(options, "sizes", None)
     if sizes:
@@ -30,112 +48,156 @@ def _count(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _counted(forward: Any) -> tuple[float, float]:
-    """FLOPs of `forward()` and the bytes it keeps for the backward pass, every storage once; nothing is computed."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Any) -> Any:
-        if not isinstance(tensor, torch.nn.Parameter):
-            storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    counter = FlopCounterMode(display=False)
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.device("meta"), counter, hooks:
-        result = forward()  # held until the end: a storage that is freed early could lend its address to another
-    del result
-    return counter.get_total_flops(), sum(kept.values())
-
-
 def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
     """Stage 1: parameters, FLOPs of a training step (forward and backward), memory."""
     import torch
+
+    from zoo.call_cost import trained
 
     settings = recipe.train.tokenizer
     height, width = clip_shape(recipe)
     with torch.device("meta"):
         tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
         video = torch.zeros(1, 3, tokenizer.video_frames(settings.frames), height, width)
-    counted = _counted(lambda: tokenizer.decode(tokenizer.encode(video)))
-    return _stage_cost(_count(tokenizer), counted, settings, steps=settings.steps * tokenizer.trainable)
+    counted = trained(lambda: tokenizer.decode(tokenizer.encode(video)))
+    return _stage_cost(_count(tokenizer), counted, settings, settings.steps * tokenizer.trainable, _devices(recipe))
 
 
-def _stage_cost(parameters: int, counted: tuple[float, float], settings: Any, steps: int) -> dict[str, Any]:
+def _stage_cost(
+    parameters: int, counted: tuple[float, float], settings: Any, steps: int, devices: int
+) -> dict[str, Any]:
+    """Memory is that of one device, all in float32; the batch is dealt out, the parameters are not."""
     forward, kept = counted
     return {
         "parameters": parameters,
         "steps": int(steps),
         "flops_per_step": 3 * forward * settings.batch,  # backward costs twice the forward pass
-        "memory_bytes": parameters * BYTES_PER_PARAMETER + kept * settings.batch,
+        "memory_bytes": parameters * BYTES_PER_PARAMETER + kept * -(-settings.batch // devices),
     }
 
 
-def generator_cost(recipe: Recipe) -> dict[str, Any]:
-    """Stage 2, and one network call of sampling for one video."""
-    import torch
+def _devices(recipe: Recipe) -> int:
+    """How many devices share a batch, as far as the recipe says."""
+    said = recipe.trainer.devices
+    return len(said) if isinstance(said, list) else said if isinstance(said, int) and said > 0 else 1
+
+
+def network_cost(recipe: Recipe, video_hw: tuple[int, int]) -> NetworkCost:
+    """The counter of single network calls on frames of height and width `video_hw`."""
+    from zoo.call_cost import NetworkCost
 
     tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
-    text_encoder = compose.build("text_encoder", recipe.part("text_encoder"))
     actions = registry.load("dataset", recipe.part("dataset").name).action_dim if recipe.train.generator.actions else 0
-    sizes = compose.Sizes(tokenizer.channels, actions)
-    with torch.device("meta"):
-        network = compose.build_network(recipe, sizes, text_encoder.width)
-    counted = _counted(lambda: network(*_window(recipe, sizes, text_encoder.width, tokenizer.spatial_factor)))
+    text_width = compose.build("text_encoder", recipe.part("text_encoder")).width
+    height, width = video_hw
+    factor = tokenizer.spatial_factor
+    if height % factor or width % factor:
+        raise BadValue(
+            f"frames of {height}x{width} do not divide by the tokenizer's factor {factor}: choose another size."
+        )
+    return NetworkCost(
+        recipe, compose.Sizes(tokenizer.channels, actions), text_width, (height // factor, width // factor)
+    )
+
+
+def generator_cost(recipe: Recipe, network: NetworkCost) -> dict[str, Any]:
+    """Stage 2, by a training window none of whose frames is observed: the same FLOPs as any other mask."""
+    from zoo.call_cost import trained
+
+    inputs = network.inputs(0, recipe.train.generator.window)
+    forward = trained(lambda: network.network(*inputs))
     settings = recipe.train.generator
+    text_encoder = compose.build("text_encoder", recipe.part("text_encoder"))
     trained_text = _count(text_encoder) if text_encoder.trainable else 0
-    cost = _stage_cost(_count(network) + trained_text, counted, settings, settings.steps)
-    parts = {name: _count(child) for name, child in network.named_children() if _count(child)}
+    cost = _stage_cost(_count(network.network) + trained_text, forward, settings, settings.steps, _devices(recipe))
+    parts = {name: _count(child) for name, child in network.network.named_children() if _count(child)}
     return {
         **cost,
-        "flops_per_call": counted[0],
+        "flops_per_call": forward[0],
         "parts": parts | ({"text_encoder": trained_text} if trained_text else {}),
     }
 
 
-def _window(recipe: Recipe, sizes: compose.Sizes, text_width: int, spatial_factor: int) -> tuple[Any, Any, Any]:
-    """One training window's worth of network input, on whatever device is the default."""
-    import torch
-
-    from components.contracts import Condition, Window
-
-    frames = recipe.train.generator.window
-    height, width = (side // spatial_factor for side in clip_shape(recipe))
-    poses = recipe.part("pose_encoding").name != "none"
-    window = Window(torch.zeros(1, frames), *(torch.full((1, frames), flag) for flag in (False, True)))
-    condition = Condition(
-        level=torch.ones(1, frames),
-        text=torch.zeros(1, 8, text_width) if text_width else None,
-        text_mask=torch.ones(1, 8, dtype=torch.bool) if text_width else None,
-        actions=torch.zeros(1, frames, sizes.action_dim) if sizes.action_dim else None,
-        poses=torch.zeros(1, frames, 4) if poses else None,
-        origin=torch.zeros(1, 4) if poses else None,
-    )
-    return torch.zeros(1, sizes.channels, frames, height, width), window, condition
+# ---------------------------------------------------------------------------------------------------- rollouts
 
 
-def rollout_calls(recipe: Recipe, suite: Any) -> dict[str, Any]:
-    """Plan steps and network calls of one video of the suite, from the plan itself."""
+def rollout_cost(recipe: Recipe, suite: Any, network: NetworkCost) -> dict[str, Any]:
+    """What one video of the suite costs, step by step of its own plan; decoding is not in it.
+
+    Planners that look at poses are shown a walk round a circle, planners that look at content vectors that return with
+    it (`stand_in_features`), so that retrieval finds something. `network` counts calls at the suite's frame size.
+    """
     from zoo.model import latents_for
 
     tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
-    solver = compose.build("solver", recipe.part("solver"))
-    guidance = compose.build("guidance", recipe.part("guidance"))
     task = compose.build("task", recipe.part("task"))
-    total = latents_for(tokenizer, suite.frames)
     given = task.context(suite.context)
-    plan = compose.build("rollout", recipe.part("rollout")).plan(
+    observed, total = tokenizer.latent_frames(given) if given else 0, latents_for(tokenizer, suite.frames)
+    poses = stand_in_poses(total)
+    steps = compose.build("rollout", recipe.part("rollout")).plan(
         frames=total,
-        observed=tokenizer.latent_frames(given) if given else 0,
+        observed=observed,
         window=recipe.sample.window,
         step=recipe.sample.step,
-        poses=np.zeros((total, 4), dtype=np.float32),
+        seed=recipe.sample.seed,
+        poses=poses,
+        features=stand_in_features(poses),
     )
-    steps = list(plan)
-    made = sum(len(step.latent) for step in steps)
-    remembering = sum(bool(step.observed) for step in steps) if recipe.sample.cache else 0
-    calls = len(guidance.branches) * (solver.config.steps * len(steps) + remembering)
-    return {"plan_steps": len(steps), "network_calls": calls, "network_calls_per_frame": calls / max(made, 1)}
+    made = max(total - observed, 1)
+    spent = _spent(recipe, steps, network)
+    canvas = network.sizes.channels * total * network.latent_hw[0] * network.latent_hw[1] * 4
+    return {
+        **spent,
+        "latent_frames": total,
+        "observed_frames": observed,
+        "network_calls_per_frame": spent["network_calls"] / made,
+        "flops_per_frame": spent["flops"] / made,
+        "canvas_bytes": canvas,
+    }
+
+
+def _spent(recipe: Recipe, steps: Iterable[Step], network: NetworkCost) -> dict[str, Any]:
+    """Network calls and FLOPs of all steps, and the most memory of any one call; every shape is counted once."""
+    solver = compose.build("solver", recipe.part("solver"))
+    objective = compose.build("objective", recipe.part("objective"))
+    passes = len(solver.times(objective)) - 1
+    branches = compose.build("guidance", recipe.part("guidance")).branches
+    shapes = Counter((len(step.observed), len(step.latent), step.levels is not None) for step in steps)
+    calls, flops, peak = 0, 0.0, 0
+    for (observed, latent, once), count in shapes.items():
+        repeats = 1 if once else passes
+        remembers = recipe.sample.cache and not once  # as the sampling engine: one call has nothing to save
+        seen = [observed if branch.get("history", True) else 0 for branch in branches]
+        memories = [frames for frames in seen if frames and remembers]
+        held = sum(network.memory_bytes(frames) for frames in memories)
+        for frames in seen:
+            call = network.call(frames, latent, remembered=remembers)
+            calls, flops = calls + count * repeats, flops + count * repeats * call.flops
+            peak = max(peak, held + call.peak_bytes)
+        for frames in memories:
+            call = network.remember(frames)
+            calls, flops = calls + count, flops + count * call.flops
+            peak = max(peak, held - network.memory_bytes(frames) + call.peak_bytes)
+    return {
+        "plan_steps": sum(shapes.values()),
+        "shapes": len(shapes),
+        "network_calls": calls,
+        "flops": flops,
+        "peak_activation_bytes": peak,
+    }
+
+
+def stand_in_poses(frames: int) -> np.ndarray:
+    """Poses float32 [frames, 4]: round and round a circle, LAP frames a round, a quarter of a cell a frame."""
+    turn = 2 * np.pi * (np.arange(frames) % LAP) / LAP
+    radius = 0.25 * LAP / (2 * np.pi)
+    return np.stack([radius * np.cos(turn), radius * np.sin(turn), 0 * turn, turn + np.pi / 2], 1).astype(np.float32)
+
+
+def stand_in_features(poses: np.ndarray) -> Features:
+    """What frames show: FEATURES numbers a place of the circle, smooth along it, and seeded noise for every frame."""
+    rng = np.random.default_rng(0)
+    waves = np.outer(poses[:, 3], np.arange(1, 9))
+    places = np.concatenate([np.cos(waves), np.sin(waves)], axis=1) @ rng.normal(size=(16, FEATURES))
+    shown = places + 0.1 * rng.normal(size=places.shape)
+    return lambda indices: shown[np.asarray(indices, dtype=np.intp)]

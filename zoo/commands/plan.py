@@ -1,8 +1,8 @@
-"""``zoo plan recipe=NAME [key=value …] [format=json]``: what a recipe would cost. Trains nothing, reads no video.
+"""``zoo plan recipe=NAME [key=value …] [format=table|json|markdown]``: what a recipe would cost. Trains nothing.
 
-Parameters by part; FLOPs of one training step of each stage and of one generated frame, counted by PyTorch's own
-counter on tensors without storage; an estimate of the memory of training; which stages are done already; and one line
-for every point of a sweep.
+Parameters by part; FLOPs of one training step of each stage, counted by PyTorch's own counter on tensors without
+storage; an estimate of the memory of training; which stages are done already; and one line for every point of a sweep:
+its plan's steps, network calls, FLOPs and memory for one video of the suite, counted step by step.
 """
 
 from __future__ import annotations
@@ -10,33 +10,38 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UserError
+from zoo.errors import BadValue, UserError, nearest
 from zoo.recipe_names import check_arguments
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
 
+FORMATS = ("table", "json", "markdown")
+COLUMNS = ("steps", "calls", "calls a frame", "TFLOP", "TFLOP a frame", "MiB a call", "MiB latents")
+"""Plan steps, network calls and what they cost, of one video; memory of the largest call, and of all latent frames."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
-    as_json = "format=json" in arguments
-    rest = [argument for argument in arguments if argument != "format=json"]
+    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith("format=")] or ["table"]
+    if chosen[-1] not in FORMATS:
+        raise BadValue(f"plan has no format '{chosen[-1]}'.{nearest(chosen[-1], FORMATS)}")
+    rest = [argument for argument in arguments if not argument.startswith("format=")]
     check_arguments(rest)
     from zoo.recipe import resolve
 
     points = resolve(rest, sweep=True)
-    plans = [_plan(point) for point in points]
-    if as_json:
-        print(json.dumps(plans, indent=1))
-    else:
-        _print(points[0], plans)
+    counts: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
+    plans = [_plan(point, counts) for point in points]
+    {"json": _print_json, "markdown": _print_markdown, "table": _print}[chosen[-1]](points[0], plans)
     return 0
 
 
-def _plan(recipe: Recipe) -> dict[str, Any]:
+def _plan(recipe: Recipe, counts: dict[str, Any]) -> dict[str, Any]:
+    """One point; `counts` keeps what points of one generator share, so that each is counted once."""
     from benchmarks.suite import load
-    from zoo import pairings
-    from zoo.cost import generator_cost, rollout_calls, tokenizer_cost
+    from zoo import compose, pairings
+    from zoo.cost import clip_shape, generator_cost, network_cost, rollout_cost, suite_shape, tokenizer_cost
     from zoo.recipe import validate
     from zoo.store import Store
 
@@ -44,15 +49,22 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
     pairings.check(recipe, suite)
     recipe = validate(recipe)
     pairings.check_built(recipe, suite)
-    tokenizer = tokenizer_cost(recipe)
-    generator = generator_cost(recipe)
-    calls = rollout_calls(recipe, suite)
+    generator = json.dumps(compose.training_part(recipe), sort_keys=True)
+    if generator not in counts:
+        trained = network_cost(recipe, clip_shape(recipe))
+        counts[generator] = tokenizer_cost(recipe), generator_cost(recipe, trained), {clip_shape(recipe): trained}
+    tokenizer, stage, networks = counts[generator]
+    judged = suite_shape(recipe, suite)
+    if judged not in networks:
+        networks[judged] = network_cost(recipe, judged)
     return {
         "recipe": recipe.name,
         "point": recipe.point,
+        "rollout_name": recipe.part("rollout").name,
+        "suite": {"protocol": suite.protocol, "frames": suite.frames, "context": suite.context},
         "tokenizer": tokenizer,
-        "generator": generator,
-        "rollout": {**calls, "flops_per_frame": calls["network_calls_per_frame"] * generator["flops_per_call"]},
+        "generator": stage,
+        "rollout": rollout_cost(recipe, suite, networks[judged]),
         "stages": _stages(recipe, Store()),
     }
 
@@ -67,6 +79,43 @@ def _stages(recipe: Recipe, store: Any) -> dict[str, str]:
     except UserError as error:
         return {"data": str(error)}
     return {folder.name: folder.state for folder in folders}
+
+
+def point_cells(plan: dict[str, Any]) -> list[str]:
+    """The figures of one point, in the order of COLUMNS."""
+    cost = plan["rollout"]
+    return [
+        f"{cost['plan_steps']:,}",
+        f"{cost['network_calls']:,}",
+        f"{cost['network_calls_per_frame']:.2f}",
+        _plain(cost["flops"] / 1e12),
+        _plain(cost["flops_per_frame"] / 1e12),
+        _plain(cost["peak_activation_bytes"] / 2**20),
+        _plain(cost["canvas_bytes"] / 2**20),
+    ]
+
+
+def point_label(plan: dict[str, Any]) -> str:
+    """What the sweep set here, rollouts by their bare name; the rollout where nothing was swept."""
+    point = plan["point"] or {"rollout": plan["rollout_name"]}
+    return ", ".join(str(value) if key == "rollout" else f"{key}={value}" for key, value in point.items())
+
+
+def _print_json(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
+    print(json.dumps(plans, indent=1))
+
+
+def _print_markdown(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
+    first = plans[0]
+    stages = [
+        f"{stage} {si(cost['parameters'])} parameters, {si(cost['flops_per_step'] * cost['steps'])}FLOP of training"
+        for stage, cost in ((name, first[name]) for name in ("tokenizer", "generator"))
+    ]
+    print(f"`{recipe.name}`: {'; '.join(stages)}.\n")
+    print("| " + " | ".join(("strategy", *COLUMNS)) + " |")
+    print("|---" + "|---:" * len(COLUMNS) + "|")
+    for plan in plans:
+        print("| " + " | ".join((point_label(plan), *point_cells(plan))) + " |")
 
 
 def _print(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
@@ -93,26 +142,27 @@ def _print(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
     parts = ", ".join(f"{name} {si(count)}" for name, count in first["generator"]["parts"].items())
     console.print(f"generator by part: {parts}", markup=False)
     _print_points(console, plans)
-    for name, state in first["stages"].items():
+    for name, state in {name: state for plan in plans for name, state in plan["stages"].items()}.items():
         console.print(f"stage {name}: {state}", markup=False)
 
 
 def _print_points(console: Any, plans: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{len(plans)} point(s): one row of the leaderboard each", title_justify="left")
-    for column in ("point", "generator", "plan steps", "network calls a frame", "FLOPs a frame"):
-        table.add_column(column, justify="left" if column in ("point", "generator") else "right")
+    title = f"{len(plans)} point(s), a leaderboard row each; one video each, decoding not counted"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("strategy", overflow="fold")
+    for column in COLUMNS:
+        table.add_column(column.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for plan in plans:
-        rollout = plan["rollout"]
-        table.add_row(
-            ", ".join(f"{key}={value}" for key, value in plan["point"].items()) or plan["recipe"],
-            next((name for name in plan["stages"] if name.startswith("generator")), "?"),
-            str(rollout["plan_steps"]),
-            f"{rollout['network_calls_per_frame']:.2f}",
-            si(rollout["flops_per_frame"]),
-        )
+        table.add_row(point_label(plan), *point_cells(plan))
     console.print(table)
+
+
+def _plain(value: float) -> str:
+    """Three digits at least, and no exponents."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def si(value: float) -> str:
