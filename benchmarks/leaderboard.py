@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
+from benchmarks.board_heading import clean, heading, protocol_key
 from benchmarks.record import Metric, Part, Record, digest, identity, read
 from benchmarks.stats import paired_difference
 from zoo.errors import UserError
@@ -128,11 +129,6 @@ class Board:
         return [list(group) for _, group in groupby(self.parts, key=lambda column: (column.metric, column.key))]
 
 
-def clean(text: str) -> str:
-    """Text without control characters: a hostile name must not steer a terminal or break a line."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def collect(folders: Iterable[Path | str]) -> Collection:
     """Every record below the folders, oldest first; a file that is no record is named, never fatal."""
     entries: dict[str, Entry] = {}
@@ -149,7 +145,15 @@ def collect(folders: Iterable[Path | str]) -> Collection:
 
 
 def boards(entries: Sequence[Entry], suite: str | None = None) -> list[Board]:
-    """One board per suite, version, options and test content, in the order of the suites' names.
+    """One board per suite, version, options, world, context and test content, in the order of the suites' names.
+
+    Raises UserError when ``suite`` is asked for and no record has it.
+    """
+    return [_board(group) for group in by_protocol(entries, suite)]
+
+
+def by_protocol(entries: Sequence[Entry], suite: str | None = None) -> list[list[Entry]]:
+    """Entries whose figures were made by one protocol on one test content, together, in the order given.
 
     Raises UserError when ``suite`` is asked for and no record has it.
     """
@@ -159,29 +163,18 @@ def boards(entries: Sequence[Entry], suite: str | None = None) -> list[Board]:
     groups: dict[tuple, list[Entry]] = {}
     for entry in entries:
         if suite in (None, entry.record.suite.name):
-            groups.setdefault(_protocol(entry.record), []).append(entry)
-    return [_board(groups[key]) for key in sorted(groups)]
-
-
-def _protocol(record: Record) -> tuple:
-    options = digest(record.suite.options) if record.suite.modified else ""
-    return record.suite.name, record.suite.version, options, record.dataset.name, record.dataset.fingerprint
+            groups.setdefault(protocol_key(entry.record), []).append(entry)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _board(entries: list[Entry]) -> Board:
     rows = _newest(entries)
-    columns, parts = _columns(rows), _part_columns(rows)
+    records = [row.record for row in rows]
+    columns, parts = columns_of(records), part_columns_of(records)
     for column in (*columns, *parts):
         _fill(rows, column)
-    suite, data = entries[0].record.suite, entries[0].record.dataset
-    modified = f", modified: {suite.options}" if suite.modified else ""
-    return Board(
-        title=clean(f"{suite.name} v{suite.version}"),
-        subtitle=clean(f"data set {data.name} ({data.fingerprint[:12]}){modified}"),
-        columns=columns,
-        parts=parts,
-        rows=_sorted(rows, columns),
-    )
+    title, subtitle = heading(entries[0].record)
+    return Board(title=title, subtitle=subtitle, columns=columns, parts=parts, rows=_sorted(rows, columns))
 
 
 def _newest(entries: list[Entry]) -> list[Row]:
@@ -210,11 +203,11 @@ def _distinct(label: str, labels: list[str], record: Record) -> str:
     return f"{label} ({clean(record.recipe_hash[:6] or record.group[:6] or identity(record)[:6])})"
 
 
-def _columns(rows: list[Row]) -> list[Column]:
+def columns_of(records: Iterable[Record]) -> list[Column]:
     """Metrics in the order in which the records name them; one column per key."""
     keys: dict[str, dict[str, Metric]] = {}
-    for row in rows:
-        for name, metric in row.record.metrics.items():
+    for record in records:
+        for name, metric in record.metrics.items():
             keys.setdefault(name, {}).setdefault(metric.key, metric)
     return [
         Column(name, key, "", metric.unit, metric.higher_is_better, variant if len(by_key) > 1 else 0)
@@ -223,12 +216,13 @@ def _columns(rows: list[Row]) -> list[Column]:
     ]
 
 
-def _part_columns(rows: list[Row]) -> list[Column]:
+def part_columns_of(records: Sequence[Record]) -> list[Column]:
+    """The parts that any record has of each metric and key."""
     columns = []
-    for column in _columns(rows):
+    for column in columns_of(records):
         names: dict[str, None] = {}
-        for row in rows:
-            metric = row.record.metrics.get(column.metric)
+        for record in records:
+            metric = record.metrics.get(column.metric)
             if metric is not None and metric.key == column.key:
                 names.update(dict.fromkeys(metric.parts))
         columns += [replace(column, part=name) for name in names]
