@@ -5,7 +5,7 @@ Videos may be a generator: each is scored and let go, so memory holds one video 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class ControlRow:
     role: Literal["floor", "ceiling"]
     results: Results
     videos: tuple[np.ndarray, ...] = ()
-    """As many as were asked to be kept, in the order of the clips."""
+    """Those that were asked to be kept, in the order of the clips."""
 
 
 def episodes(suite: Suite, dataset: Dataset) -> list[Clip]:
@@ -66,14 +66,21 @@ def dataset_name(name: str, fingerprint: str) -> str:
     return f"{name}:{fingerprint[:12]}"
 
 
-def build_metrics(suite: Suite, dataset: str) -> dict[str, MetricPart]:
+def build_feature(name: str, options: Mapping[str, Any]) -> Any:
+    """What a metric looks through, by name."""
+    return registry.build("feature", name, options)
+
+
+def build_metrics(
+    suite: Suite, dataset: str, feature: Callable[[str, Mapping[str, Any]], Any] = build_feature
+) -> dict[str, MetricPart]:
     """Fresh metrics of a suite, by label; ``dataset`` is `dataset_name`'s answer."""
     setting = Setting(
         protocol=suite.protocol,
         dataset=dataset,
         seed=suite.seed,
         resamples=suite.resamples,
-        feature=lambda name, options: registry.build("feature", name, options),
+        feature=feature,
     )
     return {
         f"{entry.name}-{place}": registry.build("metric", entry.name, entry.options, setting=setting)
@@ -99,7 +106,7 @@ def evaluate(
         BadValue: fewer or more videos than clips, or a video of another shape or type than its truth.
         UnmetNeed: a metric needs what the clips do not have.
     """
-    _check_needs(suite.metrics, "metric", clips)
+    check_needs(suite.metrics, "metric", clips)
     metrics = build_metrics(suite, dataset)
     for done, scored in enumerate(_pairs(videos, clips, suite.context), start=1):
         for metric in metrics.values():
@@ -144,23 +151,24 @@ def control_rows(
     *,
     dataset: str,
     reconstruct: Callable[[np.ndarray], np.ndarray] | None = None,
-    keep: int = 0,
+    keep: int | Collection[int] = 0,
 ) -> Iterator[ControlRow]:
     """Score the suite's floors and ceilings on the same clips; yields each row when it is done.
 
     Args:
         reconstruct: uint8 [T, H, W, 3] through the tokenizer and back; needed by the control ``reconstruction`` alone.
-        keep: how many videos of each row to give back, for artifacts.
+        keep: how many videos, or of which clips by place, are given back with each row, for artifacts.
     """
-    _check_needs(suite.controls, "control", clips)
+    check_needs(suite.controls, "control", clips)
+    wanted = range(keep) if isinstance(keep, int) else keep
     for entry in suite.controls:
         control = registry.build("control", entry.name, entry.options)
         kept: list[np.ndarray] = []
 
         def made(control: Any = control, kept: list[np.ndarray] = kept) -> Iterator[np.ndarray]:
-            for clip in clips:
+            for place, clip in enumerate(clips):
                 video = control.make(clip, suite.context, reconstruct)
-                if len(kept) < keep:
+                if place in wanted:
                     kept.append(video)
                 yield video
 
@@ -169,6 +177,22 @@ def control_rows(
             results, citations=tuple(dict.fromkeys([*results.citations, *_citations("control", entry.name)]))
         )
         yield ControlRow(entry.name, control.role, results, tuple(kept))
+
+
+def without_tokenizer(suite: Suite, clip: Clip) -> Suite:
+    """The suite without the controls that ask for a tokenizer, as tried on one clip."""
+    kept = []
+    for entry in suite.controls:
+        asked: list[bool] = []
+
+        def reconstruct(video: np.ndarray, asked: list[bool] = asked) -> np.ndarray:
+            asked.append(True)
+            return video
+
+        registry.build("control", entry.name, entry.options).make(clip, suite.context, reconstruct)
+        if not asked:
+            kept.append(entry)
+    return suite.model_copy(update={"controls": tuple(kept)})
 
 
 def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) -> Iterator[Scored]:
@@ -193,7 +217,8 @@ def scored(video: np.ndarray, clip: Clip, context: int, name: str = "") -> Score
     return Scored(video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds, clip.tour)
 
 
-def _check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:
+def check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:
+    """Raise UnmetNeed where a metric or control needs what the clips do not have."""
     missing = {
         "poses": any(clip.poses is None for clip in clips),
         "captions": any(clip.caption is None for clip in clips),

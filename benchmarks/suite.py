@@ -121,6 +121,22 @@ def entry(value: Any) -> Entry:
     return Entry(name=given["name"], options={key: kept for key, kept in given.items() if key != "name"})
 
 
+def short_name(part: Entry) -> str:
+    """The other way round: ``fd_lite0_motion`` for the Fréchet metric with these options; its own name for others."""
+    for short, meant in SHORT_NAMES.items():
+        asked = {key: value for key, value in meant.items() if key != "name"}
+        if part.name == meant["name"] and all(_holds(part.options.get(key), value) for key, value in asked.items()):
+            return short
+    return part.name
+
+
+def _holds(given: Any, asked: Any) -> bool:
+    """Whether what was given says at least what is asked."""
+    if isinstance(asked, Mapping):
+        return isinstance(given, Mapping) and asked.items() <= given.items()
+    return given == asked
+
+
 def _features(given: Mapping[str, Any]) -> dict[str, Any]:
     options = given.get("feature_options", {})
     return dict(options) if isinstance(options, Mapping) else {}

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from benchmarks import record as records
 from benchmarks import suite as suites
-from zoo import registry
+from benchmarks.enough import check_enough
+from benchmarks.frame_types import frame_types
+from benchmarks.harness import episodes
+from components.doom_map import carve, map_text
+from components.tour import KINDS, draw_tour
+from zoo import recipe_names, registry
 from zoo.errors import BadValue, UnknownName
 
 
 @pytest.mark.parametrize("name", suites.names())
 def test_every_suite_loads_and_its_parts_and_options_exist(name):
     suite = suites.load(name)
-    assert suite.protocol == f"{name}@{suite.version}" and not suite.modified and suite.description
+    chosen = f"/{suite.world}/c{suite.context}" if suite.worlds else ""
+    assert suite.protocol == f"{name}@{suite.version}{chosen}" and not suite.modified and suite.description
     for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
         for entry in entries:
             registry.config(axis, entry.name, entry.options)
@@ -27,7 +39,7 @@ def test_every_suite_loads_and_its_parts_and_options_exist(name):
 
 
 def test_the_suites_of_the_first_day_are_here():
-    assert {"quickstart", "clips", "shapes_text", "vizdoom500"} <= set(suites.names())
+    assert {"quickstart", "clips", "shapes_text", "long500"} <= set(suites.names())
     quickstart = suites.load("quickstart")
     assert (quickstart.frames, quickstart.context) == (500, 250)
     controls = {control.name for control in quickstart.controls}
@@ -83,3 +95,142 @@ def test_loading_a_suite_imports_no_torch():
         "assert 'torch' not in sys.modules and 'torchmetrics' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------------------------------- worlds and contexts
+
+
+def test_a_suite_without_worlds_says_what_it_said_before_there_were_worlds():
+    committed = Path(suites.__file__).parent / "results" / "quickstart"
+    plain = suites.load("quickstart")
+    found, _ = records.read_all(committed)
+    assert found and plain.protocol == "quickstart@1"
+    assert all(record.suite == plain.reference() for record in found)
+    with pytest.raises(UnknownName, match="no option 'world'"):
+        suites.load({"name": "quickstart", "world": "maze500"})
+
+
+def test_declared_choices_are_protocols_of_their_own_and_no_modifications():
+    texts = set()
+    for world in ("maze500", "vizdoom500"):
+        for context in (250, 36):
+            suite = suites.load({"name": "long500", "world": world, "context": context})
+            assert not suite.modified and suite.context == context
+            assert suite.dataset == suite.worlds[world]
+            assert suite.reference().options["world"] == world
+            texts.add(suite.protocol)
+    assert texts == {f"long500@1/{w}/c{c}" for w in ("maze500", "vizdoom500") for c in (250, 36)}
+    assert suites.load("long500").protocol == "long500@1/maze500/c250"
+
+
+def test_what_is_not_declared_is_a_modification_or_an_unknown_name():
+    other = suites.load({"name": "long500", "context": 100})
+    assert other.modified and other.protocol.startswith("long500@1/maze500/c100+")
+    fewer = suites.load({"name": "long500", "world": "vizdoom500", "context": 36, "episodes": 4})
+    assert fewer.modified and fewer.protocol.startswith("long500@1/vizdoom500/c36+")
+    assert fewer.overrides == {"episodes": 4}
+    own = suites.load({"name": "long500", "dataset": {"name": "maze", "test": 32}})
+    assert own.modified and own.dataset.options == {"test": 32} and "maze500" not in own.protocol
+    for wrong, error, said in (
+        ({"world": "nowhere"}, UnknownName, "no world 'nowhere'. Known: maze500, vizdoom500"),
+        ({"world": ["maze500"]}, UnknownName, "no world"),
+        ({"world": "maze500", "dataset": "maze"}, BadValue, "keep one"),
+        ({"worlds": {}}, UnknownName, "no option 'worlds'"),
+        ({"headlines": []}, UnknownName, "no option 'headlines'"),
+    ):
+        with pytest.raises(error, match=said):
+            suites.load({"name": "long500", **wrong})
+
+
+# ---------------------------------------------------------------------------------------------- what long500 holds
+
+
+@cache
+def maze_tours() -> list[tuple]:
+    """(kind, lap, wobble, poses) of each test episode; nothing is rendered."""
+    suite = suites.load("long500")
+    maze = registry.build("dataset", "maze", suite.dataset.options)
+    return [maze._tour("test", index) for index in range(suite.episodes)]
+
+
+@cache
+def doom_tours() -> list[tuple]:
+    """The same of ViZDoom, by the draws that filming makes; needs no engine."""
+    suite = suites.load({"name": "long500", "world": "vizdoom500"})
+    options = suite.dataset.options
+    assert options["wobble"] == 0.0 and list(options["tours"]) == list(KINDS)
+    found = []
+    for index in range(suite.episodes):
+        rng = np.random.default_rng((options["seed"], 3 * index + 2))
+        free = carve(3, 0.3, rng)
+        map_text(free, rng)
+        kind = KINDS[int(rng.choice(len(KINDS), p=np.full(len(KINDS), 1 / len(KINDS))))]
+        rng.random()
+        lap = int(rng.integers(options["lap"][0], options["lap"][1] + 1))
+        poses = draw_tour(kind, free, frames=500, lap=lap, wobble=False, height=0.0, rng=rng)
+        found.append((kind, lap, False, poses))
+    return found
+
+
+@pytest.mark.parametrize("tours", [maze_tours, doom_tours])
+def test_eight_tours_of_each_kind_and_no_lap_that_divides_a_context(tours):
+    found = tours()
+    assert Counter(kind for kind, *_ in found) == dict.fromkeys(KINDS, 8)
+    assert not any(wobble for _, _, wobble, _ in found), "wobbled loops wobble; the other tours are exact"
+    laps = [lap for _, lap, _, _ in found]
+    assert len(set(laps)) > 20 and all(context % lap for lap in laps for context in suites.load("long500").contexts)
+
+
+@pytest.mark.parametrize("tours", [maze_tours, doom_tours])
+def test_over_both_contexts_half_of_the_frames_are_revisits(tours):
+    shares = []
+    for context in suites.load("long500").contexts:
+        kinds = np.concatenate([frame_types(poses, context)[context:] for *_, poses in tours()])
+        shares.append((kinds != 0).mean())
+        wobbled = [frame_types(poses, context) == 1 for kind, *_, poses in tours() if kind == "wobbled_loop"]
+        assert min(hits.sum() for hits in wobbled) >= 40, "every wobbled loop can be scored on revisits"
+        assert 0.3 < shares[-1] < 0.65
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_replayed_draws_are_the_filmed_ones():
+    pytest.importorskip("vizdoom")
+    suite = suites.load({"name": "long500", "world": "vizdoom500"})
+    options = {**suite.dataset.options, "frames": 500, "size": 8}
+    filmed = registry.build("dataset", "vizdoom", options).clip("test", 1)
+    kind, lap, _, poses = doom_tours()[1]
+    assert filmed.tour == kind and f"/lap={lap}/" in filmed.source
+    np.testing.assert_allclose(filmed.poses[:, :2], poses[:, :2], atol=0.01)
+
+
+@pytest.mark.parametrize("world", ["maze500", "vizdoom500"])
+def test_test_worlds_are_nobodys_training_worlds(world):
+    """A maze is drawn from (seed, number): other seeds are other mazes, and the splits share no number."""
+    dataset = suites.load({"name": "long500", "world": world}).dataset
+    assert dataset.options["train"] == dataset.options["validation"] == 0
+    seeds = {suites.load(name).dataset.options["seed"] for name in suites.names() if name == "quickstart"}
+    for name in recipe_names.recipe_names():
+        said = yaml.safe_load(recipe_names.find(name).read_text(encoding="utf-8")).get("dataset", {})
+        seeds.add(said.get("seed", 0) if isinstance(said, dict) else 0)
+    assert 0 in seeds and dataset.options["seed"] not in seeds
+
+
+def test_test_mazes_differ_from_training_mazes_in_content():
+    maze = registry.build("dataset", "maze", suites.load("long500").dataset.options)
+    trained = registry.build("dataset", "maze", {"train": 200, "validation": 4})
+    numbers = [("train", index) for index in range(60)] + [("validation", index) for index in range(4)]
+    seen = {trained._build(trained.world_seed(*at)).posts.tobytes() for at in numbers}
+    tested = {maze._build(maze.world_seed("test", index)).posts.tobytes() for index in range(32)}
+    assert len(seen) == 64 and len(tested) == 32 and not seen & tested
+
+
+# ---------------------------------------------------------------------------------------------- enough videos
+
+
+def test_too_few_videos_are_named_with_the_number_needed_before_work():
+    suite = suites.load({"name": "quickstart", "episodes": 1, "frames": 276, "metrics": ["psnr", "fd_lite0_motion"]})
+    clips = episodes(suite, registry.build("dataset", "maze", {**suite.dataset.options, "frames": 276, "test": 2}))
+    with pytest.raises(BadValue, match="'fd_lite0_motion' needs 2 videos like these, and there are 1"):
+        check_enough(suite, clips, dataset="d")
+    check_enough(suite.model_copy(update={"metrics": suite.metrics[:1]}), clips, dataset="d")
+    check_enough(suite, [*clips, *clips], dataset="d")

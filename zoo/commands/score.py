@@ -80,6 +80,7 @@ def _score_videos(fake: Path, real: Path, options: Mapping[str, str]) -> dict[st
     registry.card("reader", options["reader"])
 
     # torch only from here on: everything the user can mistype has been checked
+    from benchmarks.enough import check_enough
     from benchmarks.folder_pair import Videos, fingerprint, pair
     from benchmarks.harness import dataset_name, evaluate
     from benchmarks.suite import Suite
@@ -92,11 +93,9 @@ def _score_videos(fake: Path, real: Path, options: Mapping[str, str]) -> dict[st
     overrides = {"stride": stride, "size": size, "context": context, "reader": reader.version}
     said = {"name": "score", "version": 1, "frames": max(2, frames), "context": context, "metrics": metrics}
     suite = Suite.model_validate({**said, "modified": True, "overrides": overrides})
-    results = evaluate(fakes.frames_only(), reals, suite, dataset=dataset_name("folder", fingerprint(reals.paths)))
-    if results.silent:
-        raise UserError(
-            f"{len(pairs)} pairs of videos are too few for {', '.join(results.silent)}: give more or drop it."
-        )
+    dataset = dataset_name("folder", fingerprint(reals.paths))
+    check_enough(suite, reals, dataset=dataset, cure="give more pairs of videos")
+    results = evaluate(fakes.frames_only(), reals, suite, dataset=dataset)
     return {name: metric.model_dump(mode="json") for name, metric in results.metrics.items()}
 
 
