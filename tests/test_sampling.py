@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zoo import compose, registry
+from zoo.canvas import JOURNAL
 from zoo.recipe import resolve
 from zoo.sampling import Engine, Request
 
@@ -49,6 +50,10 @@ def request(number: int, given: int = 4) -> Request:
     return Request(f"episode {number}", draw(3, given, 4, 4), FRAMES, draw(FRAMES, 2), draw(FRAMES, 4))
 
 
+OPTIONS = {"rolling": ("noise=per_frame",)}
+"""What a rollout needs of the recipe beside its name."""
+CHANGES = {"full": {"window": FRAMES, "step": FRAMES}}
+"""What a rollout needs of the engine."""
 ROLLOUTS = registry.names("rollout")
 
 
@@ -59,8 +64,8 @@ def test_the_walk_is_complete():
 @pytest.mark.parametrize("rollout", ROLLOUTS)
 def test_remembering_observed_frames_changes_nothing(rollout):
     requests = [request(0), request(1)]
-    with_memory = build_engine(rollout).generate(requests)
-    without = build_engine(rollout, cache=False).generate(requests)
+    with_memory = build_engine(rollout, **CHANGES.get(rollout, {})).generate(requests)
+    without = build_engine(rollout, cache=False, **CHANGES.get(rollout, {})).generate(requests)
     for a, b in zip(with_memory, without, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max().clamp_min(1)))
 
@@ -104,8 +109,85 @@ def test_stabilisation_shows_generated_history_noised():
 
 
 def test_cost_counts_network_calls():
-    _, cost = build_engine().generate_with_cost([request(0), request(1)])
+    _, cost = build_engine().paint([request(0), request(1)])
     steps = -(-(FRAMES - 4) // 3)
     assert cost.frames_made == 2 * (FRAMES - 4)
     assert cost.network_calls == 2 * steps * (2 + 1)  # two denoising steps and one pass to remember
     assert len(cost.seconds_by_step) == steps
+
+
+# ------------------------------------------------------------------------------------------- stopping and going on
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(steps: int, engine: Engine, requests: list[Request], folder) -> None:
+    """Run the engine into `folder` and die when `steps` groups of plan steps are done."""
+    seen = []
+
+    def die(made: int) -> None:
+        seen.append(made)
+        if len(seen) > steps:
+            raise Killed
+
+    with pytest.raises(Killed):
+        engine.paint(requests, die, folder)
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_killed_rollout_goes_on_where_it_was(rollout, steps, tmp_path):
+    requests = [request(0), request(1, given=6)]
+    engine = build_engine(rollout, *OPTIONS.get(rollout, ()), **CHANGES.get(rollout, {}))
+    groups: list[int] = []
+    whole = engine.generate(requests, groups.append)
+    killed_after(min(steps, len(groups) - 1), engine, requests, tmp_path)
+    calls = []
+    canvases, cost = engine.paint(requests, calls.append, tmp_path)
+    for canvas, expected in zip(canvases, whole, strict=True):
+        torch.testing.assert_close(canvas.read(range(FRAMES)), expected, rtol=0, atol=1e-5)
+    assert cost.frames_made == sum(calls) == sum(FRAMES - r.context.shape[1] for r in requests)
+
+
+def test_a_rollout_on_disk_is_the_rollout_in_memory(tmp_path):
+    asked = [request(0), request(1)]
+    canvases, _ = build_engine().paint(asked, folder=tmp_path)
+    for canvas, expected in zip(canvases, build_engine().generate(asked), strict=True):
+        assert torch.equal(torch.cat(list(canvas.chunks(5)), dim=1), expected)
+    assert (tmp_path / JOURNAL).is_file()
+
+
+def test_a_planner_may_not_look_at_unfinished_frames():
+    canvases, _ = build_engine().paint([request(0)])
+    canvas = canvases[0]
+    assert canvas.looks([0, 13]).shape == (2, 3 * 16)
+    canvas.finished[13] = 0
+    with pytest.raises(ValueError, match="frame 13"):
+        canvas.looks([0, 13])
+
+
+# ----------------------------------------------------------------------------------------------- history guidance
+
+
+def test_history_guidance_extrapolates_from_no_history():
+    trained = ("train.generator.history_dropout=0.1", "train.generator.history_noise=0.2")
+    plain = build_engine().generate([request(0)])[0]
+    one = build_engine("autoregressive", "guidance={name: history, scales: [1.0]}", *trained).generate([request(0)])[0]
+    torch.testing.assert_close(one, plain, rtol=0, atol=1e-4 * float(plain.abs().max()))
+    more = build_engine("autoregressive", "guidance={name: history, scales: [2.0]}", *trained).generate([request(0)])[0]
+    assert not torch.allclose(more, plain)
+    none = build_engine("autoregressive", "guidance={name: history, scales: [0.0]}", *trained)
+    other = request(0)
+    changed = replace(other, context=torch.randn_like(other.context))
+    first, second = none.generate([other])[0], none.generate([changed])[0]
+    torch.testing.assert_close(first[:, 4:], second[:, 4:])  # weight 0: what was given does not matter
+
+
+def test_fractional_history_is_shown_noised():
+    options = ("guidance={name: history, scales: [1.0, 0.5], levels: [0.0, 0.4]}",)
+    clean = ("guidance={name: history, scales: [1.0, 0.5], levels: [0.0, 0.0]}",)
+    a = build_engine("autoregressive", *options).generate([request(0)])[0]
+    b = build_engine("autoregressive", *clean).generate([request(0)])[0]
+    assert not torch.allclose(a, b)

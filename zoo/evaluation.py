@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,12 @@ from zoo import compose
 from zoo.pipeline import Pipeline, full, module_of, source_of
 from zoo.progress import Bar, say
 from zoo.rows import SHOWN, control_row, model_row, write_row
-from zoo.store import DIGEST_KEY, StageDir, atomic_file, write_json
+from zoo.store import DIGEST_KEY, StageDir, write_json
 
 if TYPE_CHECKING:
     from benchmarks.contracts import Results
-    from zoo.model import Scene
 
-SAMPLE_SOURCE = ("zoo.sampling", "zoo.model", "zoo.evaluation")
+SAMPLE_SOURCE = ("zoo.sampling", "zoo.model")
 
 
 @dataclass
@@ -111,23 +111,25 @@ class Evaluation:
 
     def videos(self) -> Iterator[np.ndarray]:
         """The generated videos uint8 [T, H, W, 3], in the order of the clips; generates them first if needed."""
+        self._see_to_videos()
+        for index in range(len(self.clips)):
+            yield np.load(self.sample_dir.path / f"{index:04d}.npy", mmap_mode="r")
+
+    def _see_to_videos(self) -> None:
         if not self.sample_dir.done:
             with self.sample_dir.lock():
                 self._generate()
-        for index in range(len(self.clips)):
-            yield np.load(self.sample_dir.path / f"{index:04d}.npy")
 
     def _generate(self) -> None:
+        from zoo.model import Scene
+
         began = perf_counter()
         model = self.pipeline.model()
-        scenes = [scene_of(clip, self.suite.context) for clip in self.clips]
+        scenes = [Scene.of(clip, self.suite.context) for clip in self.clips]
         rollout = self.recipe.part("rollout").name
         write_json(self.sample_dir.path / "recipe.json", self.recipe.to_dict())
         with Bar(f"generating with {rollout}", sum(scene.frames - self.suite.context for scene in scenes)) as bar:
-            videos, cost = model.sample_with_cost(scenes, done=bar.advance)
-        for index, video in enumerate(videos):
-            with atomic_file(self.sample_dir.path / f"{index:04d}.npy") as path, open(path, "wb") as opened:
-                np.save(opened, video)
+            _, cost = model.sample_to(self.sample_dir.path, scenes, done=bar.advance)
         seconds = perf_counter() - began
         made = max(cost.frames_made, 1)
         self.sample_dir.mark(
@@ -136,6 +138,7 @@ class Evaluation:
             seconds=seconds,
             seconds_per_frame=sum(cost.seconds_by_step) / made,
             seconds_by_step=cost.seconds_by_step,
+            frames_by_step=cost.frames_by_step,
             network_calls_per_frame=cost.network_calls / made,
         )
         self.seconds["sample"] = seconds
@@ -165,7 +168,7 @@ class Evaluation:
             say(f"{self.label}: judged before, in {path}")
             return path
         results = self._score()
-        path = self._write(model_row(self, results), list(self.videos())[:SHOWN])
+        path = self._write(model_row(self, results), list(islice(self.videos(), SHOWN)))
         self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
         return path
 
@@ -175,14 +178,14 @@ class Evaluation:
 
     def _score(self) -> Results:
         began = perf_counter()
-        videos = list(self.videos())
+        self._see_to_videos()
         began_scoring = perf_counter()
-        with Bar(f"judging {self.label}", len(videos)) as bar:
+        with Bar(f"judging {self.label}", len(self.clips)) as bar:
             results = harness.evaluate(
-                videos, self.clips, self.suite, dataset=self.judged_on, progress=lambda *_: bar.advance()
+                self.videos(), self.clips, self.suite, dataset=self.judged_on, progress=lambda *_: bar.advance()
             )
         for name in results.silent:
-            say(f"metric '{name}' gave no value: {len(videos)} videos are too few for it")
+            say(f"metric '{name}' gave no value: {len(self.clips)} videos are too few for it")
         self.seconds.setdefault("sample", began_scoring - began)
         self.seconds["evaluate"] = perf_counter() - began_scoring
         return results
@@ -230,18 +233,3 @@ class Evaluation:
             for row in rows:
                 yield self._write(control_row(self, row), list(row.videos))
                 bar.advance()
-
-
-def scene_of(clip: Clip, context: int) -> Scene:
-    """What the model is told of a test clip: its first frames, and the actions, poses and caption of all of it."""
-    from zoo.model import Scene
-
-    return Scene(
-        frames=len(clip.frames),
-        context=clip.frames[:context],
-        actions=clip.actions,
-        poses=clip.poses,
-        prompt=clip.caption or "",
-        size=(clip.frames.shape[1], clip.frames.shape[2]),
-        episode=clip.episode,
-    )

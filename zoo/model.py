@@ -1,8 +1,9 @@
-"""The composed model of a run, for use from Python: ``zoo.load(RUN)`` gives ``.encode``, ``.decode``, ``.sample``."""
+"""The composed model of a run, for use from Python: what ``zoo.load(RUN)`` gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from einops import rearrange
 from torch import Tensor
 
 from zoo import compose, pairings
+from zoo.canvas import Cost
 from zoo.errors import BadValue, UnmetNeed
-from zoo.sampling import Cost, Engine, Request
+from zoo.sampling import Engine, Request
 from zoo.stages.cache import latent_actions
 from zoo.stages.data import to_video
+from zoo.store import atomic_file, writing
 
 if TYPE_CHECKING:
+    from components.contracts import Clip
     from zoo.recipe import Recipe
 
 
@@ -40,6 +44,19 @@ class Scene:
     """(height, width) in pixels, where no context says it."""
     episode: str = "0"
     """Keys the noise: the same (seed, episode, frame) draws the same noise in any batch."""
+
+    @classmethod
+    def of(cls, clip: Clip, context: int) -> Scene:
+        """What the model is told of a clip: its first frames, and the actions, poses and caption of all of it."""
+        return cls(
+            frames=len(clip.frames),
+            context=clip.frames[:context],
+            actions=clip.actions,
+            poses=clip.poses,
+            prompt=clip.caption or "",
+            size=(clip.frames.shape[1], clip.frames.shape[2]),
+            episode=clip.episode,
+        )
 
 
 @dataclass
@@ -63,8 +80,12 @@ class ZooModel:
     @torch.inference_mode()
     def decode(self, z_cfhw: Tensor, chunk: int = 64) -> np.ndarray:
         """Latent [C, F, H, W] to uint8 video [T, H', W', 3], in one ordered streaming pass of `chunk` latents."""
-        pieces = (piece[None].to(self.device) for piece in z_cfhw.split(chunk, dim=1))
-        return np.concatenate([to_uint8(part[0]) for part in self.tokenizer.decode_stream(pieces)])
+        return np.concatenate(list(self._decoded(z_cfhw.split(chunk, dim=1))))
+
+    def _decoded(self, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:
+        """Pieces of latent [C, f, H, W], in order, to pieces of uint8 video [t, H', W', 3]."""
+        pieces = (piece[None].to(self.device) for piece in chunks)
+        return (to_uint8(part[0]) for part in self.tokenizer.decode_stream(pieces))
 
     def reconstruct(self, video_thwc: np.ndarray) -> np.ndarray:
         """What the tokenizer alone makes of a video [T, H, W, 3]: the ceiling of anything generated through it."""
@@ -107,9 +128,35 @@ class ZooModel:
         done: Callable[[int], None] = lambda made: None,
     ) -> tuple[list[np.ndarray], Cost]:
         """As `sample`, with what it cost; `done(n)` is told of every n latent frames made."""
-        engine = self.engine(recipe)
-        latents, cost = engine.generate_with_cost([self.request(scene) for scene in scenes], done)
-        return [self._finish(scene, z) for scene, z in zip(scenes, latents, strict=True)], cost
+        canvases, cost = self.engine(recipe).paint([self.request(scene) for scene in scenes], done)
+        made = zip(scenes, canvases, strict=True)
+        return [np.concatenate(list(self._finished(scene, canvas.chunks()))) for scene, canvas in made], cost
+
+    @torch.inference_mode()
+    def sample_to(
+        self,
+        folder: Path,
+        scenes: Sequence[Scene],
+        *,
+        recipe: Recipe | None = None,
+        done: Callable[[int], None] = lambda made: None,
+    ) -> tuple[list[Path], Cost]:
+        """As `sample_with_cost`, into files ``0000.npy`` … in `folder`: memory does not grow with the length.
+
+        A call that was stopped goes on at the plan step it had reached, if the scenes and settings are the same: give
+        them a folder of their own. What it needed to go on is removed at the end.
+        """
+        working = folder / "rollout"
+        with writing(folder):
+            working.mkdir(parents=True, exist_ok=True)
+            canvases, cost = self.engine(recipe).paint([self.request(scene) for scene in scenes], done, working)
+            paths = [folder / f"{index:04d}.npy" for index in range(len(scenes))]
+            for path, scene, canvas in zip(paths, scenes, canvases, strict=True):
+                height, width = (side * self.tokenizer.spatial_factor for side in canvas.shape[1:])
+                write_frames(path, (scene.frames, height, width, 3), self._finished(scene, canvas.chunks()))
+                canvas.close()
+            shutil.rmtree(working)
+        return paths, cost
 
     def request(self, scene: Scene) -> Request:
         """A scene in latent frames: context cut to whole latents and encoded alone, poses of their last frames."""
@@ -155,40 +202,29 @@ class ZooModel:
             raise UnmetNeed("this model was trained with actions: give `actions` [frames-1, A] for the whole video.")
         return torch.from_numpy(latent_actions(scene.actions, last))
 
-    def _finish(self, scene: Scene, z_cfhw: Tensor) -> np.ndarray:
-        video = self.decode(z_cfhw)[: scene.frames]
-        if scene.context is not None:
-            given = self.generator.task.context(len(scene.context))
-            video[:given] = scene.context[:given][: len(video)]
-        return video
+    def _finished(self, scene: Scene, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:
+        """The decoded video in pieces, cut to the scene's length; given frames as they were given."""
+        given = 0 if scene.context is None else self.generator.task.context(len(scene.context))
+        first = 0
+        for piece in self._decoded(chunks):
+            piece = piece[: scene.frames - first]
+            if scene.context is not None and first < given:
+                known = scene.context[first:given][: len(piece)]
+                piece[: len(known)] = known
+            first += len(piece)
+            yield piece
 
     def dataset(self) -> Any:
         """The data set the model was trained on."""
         return compose.build_dataset(self.recipe.part("dataset"), self.recipe.part("reader"))
 
 
-def load(run: str | Path, *, overrides: Sequence[str] = (), root: Path | str | None = None) -> ZooModel:
-    """The trained model of RUN: a generator's folder, its name under ./runs, or a record.
-
-    Args:
-        overrides: sampling keys as on the command line, e.g. ``["rollout=hierarchical", "solver.steps=8"]``.
-        root: where the runs are; ./runs or the environment variable ZOO_RUNS unless given.
-
-    Raises:
-        UserError: no such run, a run that is not finished, or an override that would need another training.
-    """
-    from zoo import runs
-    from zoo.pipeline import Pipeline
-    from zoo.recipe import override
-    from zoo.store import Store
-
-    store = Store(root)
-    folder = runs.generator_of(store, run)
-    trained = runs.recipe_of(store, run)
-    recipe = override(trained, overrides)
-    if compose.training_part(recipe) != compose.training_part(trained):
-        raise UnmetNeed("only sampling keys can be overridden for a trained run (rollout, solver, guidance, sample.*).")
-    return Pipeline(recipe, store).restore(folder)
+def write_frames(path: Path, shape: tuple[int, int, int, int], pieces: Iterable[np.ndarray]) -> None:
+    """A .npy of uint8 [T, H, W, 3] from its pieces in order; the file appears whole or not at all."""
+    with atomic_file(path) as temporary, open(temporary, "wb") as opened:
+        np.lib.format.write_array_header_1_0(opened, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for piece in pieces:
+            opened.write(np.ascontiguousarray(piece).tobytes())
 
 
 def latents_for(tokenizer: Any, frames: int) -> int:
