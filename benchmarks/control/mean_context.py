@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from components.contracts import Clip
 
 
-@component(cite=None, note="floor: the mean context frame, held")
+@component(cite=None, note="floor: the mean frame of the context (mean_frame), held")
 class MeanContext:
     """The mean of the given frames, rounded, for every frame after them."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,8 @@ POOLED = (2, 3, 4)
 """Stages whose pooled channels (40, 112, 320) make the frame feature."""
 CHUNK = 64
 REMEMBERED = 40_000
-"""Frame features kept, about 80 MB: true videos are looked at once for all rows, and still videos cost one frame."""
+"""Frames and pairs kept, about 80 MB: metrics share one look at a video, true videos are looked at once for all rows,
+and still videos cost one frame."""
 
 
 def weights_path() -> Path:
@@ -72,6 +74,7 @@ class _Network:
             self.model.cuda()
         self.model.to(memory_format=torch.channels_last)
         self.seen: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self.compared: OrderedDict[bytes, float] = OrderedDict()
 
     def prepare(self, frames_thwc: np.ndarray) -> Tensor:
         """uint8 frames to float in [-1, 1], short side resized to ``size`` (bilinear, antialiased when shrinking)."""
@@ -91,8 +94,7 @@ class _Network:
 
     def pooled(self, frames_thwc: np.ndarray) -> np.ndarray:
         """float32 [T, 472]; frames of the same pixels are looked at once."""
-        size = "x".join(map(str, frames_thwc.shape[1:])).encode()
-        names = [hashlib.blake2b(frame.tobytes() + size, digest_size=16).digest() for frame in frames_thwc]
+        names = _names(frames_thwc)
         new = list({name: at for at, name in enumerate(names) if name not in self.seen}.items())
         fresh: dict[bytes, np.ndarray] = {}
         for first in range(0, len(new), CHUNK):
@@ -100,11 +102,38 @@ class _Network:
             stages = self.maps(frames_thwc[[at for _, at in some]])
             features = torch.cat([reduce(stages[s], "t c h w -> t c", "mean") for s in POOLED], 1).cpu().numpy()
             fresh.update(zip((name for name, _ in some), features, strict=True))
-        result = np.stack([fresh[name] if name in fresh else self.seen[name] for name in names])
-        self.seen.update(fresh)
-        while len(self.seen) > REMEMBERED:
-            self.seen.popitem(last=False)
-        return result
+        return np.stack(_recall(self.seen, names, fresh))
+
+    @torch.inference_mode()
+    def distances(self, left_thwc: np.ndarray, right_thwc: np.ndarray) -> np.ndarray:
+        """float64 [T]; a pair of frames seen together before is not looked at again."""
+        names = [a + b for a, b in zip(_names(left_thwc), _names(right_thwc), strict=True)]
+        new = [at for at, name in enumerate(names) if name not in self.compared]
+        fresh: dict[bytes, float] = {}
+        for first in range(0, len(new), CHUNK):
+            some = new[first : first + CHUNK]
+            pairs = zip(self.maps(left_thwc[some]), self.maps(right_thwc[some]), strict=True)
+            gaps = [reduce((_unit(a) - _unit(b)) ** 2, "t c h w -> t h w", "sum").mean((1, 2)) for a, b in pairs]
+            values = torch.stack(gaps).mean(0).double().cpu().tolist()
+            fresh.update(zip((names[at] for at in some), values, strict=True))
+        return np.array(_recall(self.compared, names, fresh), dtype=np.float64)
+
+
+def _names(frames_thwc: np.ndarray) -> list[bytes]:
+    """What the frames show, 16 bytes each."""
+    size = "x".join(map(str, frames_thwc.shape[1:])).encode()
+    return [hashlib.blake2b(frame.tobytes() + size, digest_size=16).digest() for frame in frames_thwc]
+
+
+def _recall(known: OrderedDict[bytes, Any], names: Sequence[bytes], fresh: dict[bytes, Any]) -> list[Any]:
+    """What was asked for, fresh or known; keeps the latest used, so that true videos outlive generated ones."""
+    found = [fresh[name] if name in fresh else known[name] for name in names]
+    known.update(fresh)
+    for name in names:
+        known.move_to_end(name)
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
+    return found
 
 
 def _unit(features_tchw: Tensor) -> Tensor:
@@ -148,12 +177,10 @@ class Lite0:
         velocity = feature_ntd.diff(dim=1)
         return torch.cat([velocity.abs().mean(1), velocity.diff(dim=1).abs().mean(1)], 1)
 
-    @torch.inference_mode()
+    def frames(self, video_thwc: np.ndarray) -> np.ndarray:
+        """The frame features themselves: uint8 [T, H, W, 3] to float32 [T, 472]."""
+        return _network(self.config.size).pooled(video_thwc)
+
     def distance(self, left_thwc: np.ndarray, right_thwc: np.ndarray) -> np.ndarray:
         """float64 [T]: mean over the five stages of the spatial mean of ‖â − b̂‖²; uint8 videos of equal shape."""
-        network, pieces = _network(self.config.size), []
-        for at in range(0, len(left_thwc), CHUNK):
-            left, right = (network.maps(video[at : at + CHUNK]) for video in (left_thwc, right_thwc))
-            gaps = [(_unit(a) - _unit(b)) ** 2 for a, b in zip(left, right, strict=True)]
-            pieces.append(torch.stack([reduce(gap, "t c h w -> t h w", "sum").mean((1, 2)) for gap in gaps]).mean(0))
-        return torch.cat(pieces).double().cpu().numpy()
+        return _network(self.config.size).distances(left_thwc, right_thwc)

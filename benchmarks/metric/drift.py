@@ -1,7 +1,8 @@
 """Drift: |M(last 15 %) − M(first 15 %)| of the generated frames, in excess of the same in the truth; 0 is best.
 
 M is sharpness (headline, since rollouts turn to mud), contrast and saturation, each relative to the true mean, so that
-the figure is a share: 0.5 says the video lost or gained half its sharpness more than the truth did.
+the figure is a share: 0.5 says the video lost or gained half its sharpness more than the truth did. A still video does
+not drift, and scores as well as the truth: read it beside ``flicker``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from benchmarks.video_state import add_video_state, recall, remember
 from zoo.component import Config, component
 
 PROPERTIES = ("sharpness", "contrast", "saturation")
+COLUMNS = tuple(f"{name}{of}" for of in ("", "_generated", "_truth") for name in PROPERTIES)
+"""Parts: the excess, and what it is made of."""
 
 
 def properties(video_thwc: np.ndarray) -> np.ndarray:
@@ -55,7 +58,8 @@ class Drift(torchmetrics.Metric):
             ends = max(1, round(len(table) * self.config.share))
             drifts.append(np.abs(table[-ends:].mean(0) - table[:ends].mean(0)))
         typical = np.maximum(properties(video.real[video.context :]).mean(0), 1e-3)
-        remember(self, video, (np.maximum(drifts[0] - drifts[1], 0) / typical)[None])
+        excess = np.maximum(drifts[0] - drifts[1], 0)
+        remember(self, video, np.concatenate([excess / typical, drifts[0] / typical, drifts[1] / typical])[None])
 
     def compute(self) -> list[Score]:
         """One Score named ``drift``; [] where there were no videos."""
@@ -63,7 +67,8 @@ class Drift(torchmetrics.Metric):
         if not videos:
             return []
         table = np.concatenate([video.values for video in videos])
-        parts = {name: per_frame.part(table[:, column], self.setting) for column, name in enumerate(PROPERTIES)}
+        parts = {name: per_frame.part(table[:, column], self.setting) for column, name in enumerate(COLUMNS)}
+        parts |= per_frame.tour_parts(videos, table[:, 0].tolist(), self.setting)
         key = self.setting.key("drift", self.version, [video.shape for video in videos], share=self.config.share)
         metric = Metric(**parts[PROPERTIES[0]].model_dump(), higher_is_better=False, key=key, unit="share", parts=parts)
         per_video = {video.episode: float(value) for video, value in zip(videos, table[:, 0], strict=True)}

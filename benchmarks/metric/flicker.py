@@ -1,7 +1,7 @@
 """Dynamics as a ratio to the truth: flicker = mean |x̂_{t+1} − x̂_t| / mean |x_{t+1} − x_t|; 1 is right, 0 is frozen.
 
-Beside it the second difference (jitter), and the shares of frozen steps and of cuts. No score by itself: it is read
-to see *why* another figure is bad, so it ranks nothing.
+Beside it the second difference (jitter), and the shares of frozen steps and of cuts, with those of the truth. No score
+by itself: it is read to see *why* another figure is bad, so it ranks nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.record import Metric
 from benchmarks.video_state import add_video_state, recall, remember
 from zoo.component import Config, component
 
-SPEED, REAL_SPEED, JITTER, REAL_JITTER, FROZEN, CUT = range(6)
+SPEED, REAL_SPEED, JITTER, REAL_JITTER, FROZEN, CUT, REAL_FROZEN, REAL_CUT = range(8)
 
 
 @component(cite=None, note="frame differences as a ratio to the truth, frozen steps and cuts")
@@ -44,9 +44,10 @@ class Flicker(torchmetrics.Metric):
             return
         steps, jitters = zip(*(_differences(frames[first:]) for frames in (video.fake, video.real)), strict=True)
         typical = steps[1].mean()
-        frozen = (steps[0] < self.config.frozen * typical).mean()
-        cut = (steps[0] > self.config.cut * typical).mean()
-        remember(self, video, np.array([[steps[0].mean(), typical, *jitters, frozen, cut]]))
+        frozen = [(step < self.config.frozen * typical).mean() for step in steps]
+        cut = [(step > self.config.cut * typical).mean() for step in steps]
+        rates = [frozen[0], cut[0], frozen[1], cut[1]]
+        remember(self, video, np.array([[steps[0].mean(), typical, *jitters, *rates]]))
 
     def compute(self) -> list[Score]:
         """One Score named ``flicker`` that ranks nothing; [] where there were no videos."""
@@ -65,6 +66,9 @@ class Flicker(torchmetrics.Metric):
             "jitter": per_frame.part(ratio(JITTER, REAL_JITTER), self.setting),
             "frozen_steps": per_frame.part(table[:, FROZEN], self.setting),
             "cuts": per_frame.part(table[:, CUT], self.setting),
+            "frozen_steps_truth": per_frame.part(table[:, REAL_FROZEN], self.setting),
+            "cuts_truth": per_frame.part(table[:, REAL_CUT], self.setting),
+            **per_frame.tour_parts(videos, speed.tolist(), self.setting),
         }
         shapes = [video.shape for video in videos]
         key = self.setting.key("flicker", self.version, shapes, frozen=self.config.frozen, cut=self.config.cut)

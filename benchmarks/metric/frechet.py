@@ -13,15 +13,18 @@ import numpy as np
 import torchmetrics
 from pydantic import Field
 
-from benchmarks import stats
+from benchmarks import sliding, stats
 from benchmarks.contracts import Score, Scored, Setting
 from benchmarks.frechet import Resampler, fd_infinity, frechet_distance, polynomial_mmd, real_floor
 from benchmarks.record import Curve, Metric, Part
+from benchmarks.selection import Selection
 from benchmarks.video_state import VideoValues, add_video_state, recall, remember
-from zoo.component import Config, component
+from zoo.component import component
 from zoo.errors import BadValue
 
 RESAMPLES = 200
+FEWEST = 8
+"""Windows of chosen frames below which there is no value: so few say more of their number than of the videos."""
 
 
 @component(cite="heusel2017fid,unterthiner2018fvd", note="Fréchet distance of 16-frame windows: fd_lite0_*, fvd (I3D)")
@@ -33,8 +36,8 @@ class Frechet(torchmetrics.Metric):
     version = "1"
     full_state_update = False
 
-    class Config(Config):
-        """What to look through and which windows."""
+    class Config(Selection):
+        """What to look through and which windows: with ``types``, those all of whose frames are of these types."""
 
         feature: str = Field("lite0", description="an alternative of the axis feature")
         feature_options: dict[str, Any] = Field(default_factory=dict, description="options of that feature")
@@ -54,8 +57,10 @@ class Frechet(torchmetrics.Metric):
         add_video_state(self)
 
     def update(self, video: Scored) -> None:
-        """Add one video. Raises BadValue where not one window fits."""
+        """Add one video, or leave it out if it has no chosen window. Raises BadValue where not one window fits."""
         c = self.config
+        if not c.keeps(video):
+            return
         first = 0 if c.include_context else video.context
         reach = (c.frames - 1) * c.stride + 1
         starts = np.arange(first, len(video.real) - reach + 1, c.hop)
@@ -65,19 +70,22 @@ class Frechet(torchmetrics.Metric):
                 f"{len(video.real) - first}: give longer videos or fewer frames."
             )
         at = starts[:, None] + c.stride * np.arange(c.frames)
+        at = at[c.chosen(video.frame_type, len(video.real))[at].all(1)]
+        if not len(at):
+            return
         fake, real = (self.feature.embed(frames[at]).cpu().numpy() for frames in (video.fake, video.real))
         remember(self, video, np.concatenate([fake, real], axis=1))
 
     def compute(self) -> list[Score]:
-        """One Score named as the feature says; none where there are fewer than two windows in all."""
-        videos = recall(self)
-        if sum(len(video.values) for video in videos) < 2:
+        """One Score named as the feature says; none of fewer than two windows in all, or eight of chosen frames."""
+        videos, c = recall(self), self.config
+        if sum(len(video.values) for video in videos) < (FEWEST if c.facts() else 2):
             return []
+        name = c.named(self.feature.result_name)
         fake, real = np.split(np.concatenate([video.values for video in videos]), 2, axis=1)
         value = frechet_distance(fake, real, self.ddof)
-        c = self.config
         key = self.setting.key(
-            self.feature.result_name,
+            name,
             self.version,
             [video.shape for video in videos],
             feature=self.feature.facts(),
@@ -87,6 +95,7 @@ class Frechet(torchmetrics.Metric):
             hop=c.hop,
             ddof=self.ddof,
             context="included" if c.include_context else "excluded",
+            **c.facts(),
         )
         metric = Metric(
             value=value,
@@ -94,9 +103,9 @@ class Frechet(torchmetrics.Metric):
             interval=self._interval(value, fake, real, videos),
             higher_is_better=False,
             key=key,
-            parts=self._parts(fake, real),
+            parts=self._parts(fake, real) | self._trend(videos),
         )
-        return [Score(self.feature.result_name, metric, self._curve(videos))]
+        return [Score(name, metric, self._curve(videos))]
 
     def _interval(
         self, value: float, fake: np.ndarray, real: np.ndarray, videos: Sequence[VideoValues]
@@ -120,12 +129,25 @@ class Frechet(torchmetrics.Metric):
             parts["infinity"] = Part(value=fd_infinity(fake, real, self.ddof, seed=seed), n=n)
         return parts
 
+    def _by_position(self, videos: Sequence[VideoValues]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Generated and true windows [V, P, D]; None of chosen frames, whose windows lie anywhere."""
+        positions = min(len(video.values) for video in videos)
+        if len(videos) < 3 or positions < 2 or self.config.types:
+            return None
+        fake, real = np.split(np.stack([video.values[:positions] for video in videos]), 2, axis=2)
+        return fake, real
+
+    def _trend(self, videos: Sequence[VideoValues]) -> dict[str, Part]:
+        windows = self._by_position(videos)
+        if windows is None:
+            return {}
+        resamples = min(RESAMPLES, self.setting.resamples)
+        return sliding.trend(*windows, self.ddof, self.config.hop, resamples, self.setting.seed)
+
     def _curve(self, videos: Sequence[VideoValues]) -> Curve | None:
         """Sliding distance: the windows of all videos at one position against the true ones at that position."""
-        positions = min(len(video.values) for video in videos)
-        if len(videos) < 3 or positions < 2:
+        windows = self._by_position(videos)
+        if windows is None:
             return None
-        table = np.stack([video.values[:positions] for video in videos])
-        fake, real = np.split(table, 2, axis=2)
-        distances: list[float | None] = [frechet_distance(fake[:, p], real[:, p], self.ddof) for p in range(positions)]
-        return Curve(t=[float(p * self.config.hop) for p in range(positions)], mean=distances)
+        found = sliding.distances(*windows, self.ddof)
+        return Curve(t=[float(p * self.config.hop) for p in range(len(found))], mean=list(found))

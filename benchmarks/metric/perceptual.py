@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torchmetrics
 from pydantic import Field
 
 from benchmarks import per_frame
 from benchmarks.contracts import Score, Scored, Setting
-from benchmarks.video_state import add_video_state, recall, remember
-from zoo.component import Config, component
+from benchmarks.selection import Selection
+from benchmarks.video_state import add_video_state, recall
+from zoo.component import component
 
 
 @component(cite="zhang2018lpips,tan2019efficientnet", note="pd_lite0: uncalibrated perceptual distance to the truth")
@@ -25,8 +25,8 @@ class Perceptual(torchmetrics.Metric):
     version = "1"
     full_state_update = False
 
-    class Config(Config):
-        """How many frames, and how large."""
+    class Config(Selection):
+        """Which frames, how many of them, and how large."""
 
         every: int = Field(8, ge=1, description="look at every n-th frame after the context")
         size: int = Field(64, ge=32, le=512, description="short side in pixels the network sees")
@@ -41,18 +41,16 @@ class Perceptual(torchmetrics.Metric):
 
     def update(self, video: Scored) -> None:
         """Add one video."""
-        at = slice(video.context, None, self.config.every)
-        values: np.ndarray = self.feature.distance(video.fake[at], video.real[at])
-        kinds = per_frame.scored_kinds(video)
-        remember(self, video, values, None if kinds is None else kinds[:: self.config.every])
+        per_frame.measure(self, video, self.config, self.feature.distance, self.config.every)
 
     def compute(self) -> list[Score]:
-        """One Score named ``pd_lite0``; the curve has a point for every n-th frame."""
+        """One Score named ``pd_lite0`` (and the label); the curve has a point for every n-th frame."""
         facts = {"feature": self.feature.facts()}
         return per_frame.score(
             "pd_lite0",
             recall(self),
             self.setting,
+            self.config,
             version=self.version,
             unit="",
             higher_is_better=False,

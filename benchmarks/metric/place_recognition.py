@@ -12,22 +12,15 @@ from pydantic import Field
 
 from benchmarks import per_frame
 from benchmarks.contracts import Score, Scored, Setting
+from benchmarks.frame_error import shrink
 from benchmarks.frame_types import NAMES, REVISIT_CONTEXT, REVISIT_GENERATED, UNSEEN, frame_types, same_view
 from benchmarks.record import Metric, Part
+from benchmarks.revisits import ages, by_gap
+from benchmarks.selection import Selection
 from benchmarks.video_state import VideoValues, add_video_state, recall, remember
-from zoo.component import Config, component
+from zoo.component import component
 
-RIGHT, CHANCE, NEAR, NEAR_CHANCE = range(4)
-
-
-def shrink(video_thwc: np.ndarray, side: int) -> np.ndarray:
-    """Area means on a side × side grid: float32 [T, side · side · 3]; sizes need not divide."""
-    x = video_thwc.astype(np.float32)
-    for axis in (1, 2):
-        edges = np.linspace(0, x.shape[axis], side + 1).round().astype(int)
-        pieces = np.split(x, edges[1:-1], axis=axis)
-        x = np.stack([piece.mean(axis=axis) for piece in pieces], axis=axis)
-    return x.reshape(len(x), -1)
+RIGHT, CHANCE, NEAR, NEAR_CHANCE, AGE = range(5)
 
 
 def nearest_frames(query_nd: np.ndarray, gallery_md: np.ndarray) -> np.ndarray:
@@ -42,14 +35,15 @@ class PlaceRecognition(torchmetrics.Metric):
 
     Parts: ``chance`` (a context frame drawn at random), ``within_8_frames`` and its chance (right when at most 8 frames
     from a frame of the right view), and ``unseen`` and ``revisit_generated`` with their chances, retrieved among all
-    true frames of the episode, since the context does not hold their places.
+    true frames of the episode, since the context does not hold their places; also by gap and by tour. With ``types``
+    or ``tours`` the figure is of those frames alone.
     """
 
     version = "1"
     full_state_update = False
 
-    class Config(Config):
-        """What counts as the same view, and how small the frames are made."""
+    class Config(Selection):
+        """What counts as the same view, how small the frames are made, and of which frames the figure is."""
 
         side: int = Field(4, ge=2, le=32, description="frames are shrunk to side x side pixels")
         position: float = Field(0.5, gt=0, description="cells")
@@ -63,20 +57,23 @@ class PlaceRecognition(torchmetrics.Metric):
         add_video_state(self)
 
     def update(self, video: Scored) -> None:
-        """Add one video with poses; columns kept: right, chance, right within frames, its chance."""
+        """Add one video with poses; columns kept: right, chance, right within frames, its chance, age of the view."""
         if video.poses is None:
             raise ValueError("the metric place_recognition needs poses")
         c, start = self.config, video.context
         kinds = frame_types(video.poses, start, position=c.position, yaw=c.yaw, gap=c.gap)[start:]
+        if not c.keeps(video) or not c.chosen(kinds, len(kinds)).any():
+            return
         fake, real = shrink(video.fake[start:], c.side), shrink(video.real, c.side)
         view = same_view(video.poses[start:], video.poses, c.position, c.yaw)
-        values = np.zeros((len(kinds), 4))
+        values = np.zeros((len(kinds), 5))
+        values[:, AGE] = ages(video.poses, start, c.position, c.yaw, c.gap)
         for rows, gallery in (
             (np.flatnonzero(kinds == REVISIT_CONTEXT), start),
             (np.flatnonzero(kinds != REVISIT_CONTEXT), len(real)),
         ):
             if len(rows):
-                values[rows] = self._judge(fake[rows], real[:gallery], view[rows, :gallery])
+                values[rows, :AGE] = self._judge(fake[rows], real[:gallery], view[rows, :gallery])
         remember(self, video, values, kinds)
 
     def _judge(self, fake: np.ndarray, gallery: np.ndarray, view: np.ndarray) -> np.ndarray:
@@ -91,37 +88,50 @@ class PlaceRecognition(torchmetrics.Metric):
         return np.stack([view[rows, found], view.mean(1), near[rows, found], near.mean(1)], 1)
 
     def compute(self) -> list[Score]:
-        """One Score named ``place_recognition``; [] where there were no videos."""
+        """One Score named ``place_recognition`` (and the label); [] where there were no videos."""
         videos = recall(self)
         if not videos:
             return []
-        means = {video.episode: self._mean(video, REVISIT_CONTEXT, RIGHT) for video in videos}
         c = self.config
+        name, chosen = c.named("place_recognition"), self._chosen
+        means = {video.episode: self._mean(video, chosen, RIGHT) for video in videos}
         metric = Metric(
             **per_frame.part(list(means.values()), self.setting).model_dump(),
             higher_is_better=True,
             key=self.setting.key(
-                "place_recognition",
+                name,
                 self.version,
                 [video.shape for video in videos],
                 **{"side": c.side, "position": c.position, "yaw": c.yaw, "gap": c.gap},
+                **c.facts(),
             ),
             unit="share",
             parts=self._parts(videos),
         )
-        return [Score("place_recognition", metric, None, {e: v for e, v in means.items() if not np.isnan(v)})]
+        return [Score(name, metric, None, {e: v for e, v in means.items() if not np.isnan(v)})]
+
+    @property
+    def _chosen(self) -> tuple[int, ...]:
+        """Types of the frames the figure is of."""
+        types = self.config.types or (NAMES[REVISIT_CONTEXT],)
+        return tuple(kind for kind, name in NAMES.items() if name in types)
 
     def _parts(self, videos: list[VideoValues]) -> dict[str, Part]:
-        def part(kind: int, column: int) -> Part:
-            return per_frame.part([self._mean(video, kind, column) for video in videos], self.setting)
+        def part(kinds: tuple[int, ...], column: int) -> Part:
+            return per_frame.part([self._mean(video, kinds, column) for video in videos], self.setting)
 
-        parts = {"revisit_context": part(REVISIT_CONTEXT, RIGHT), "chance": part(REVISIT_CONTEXT, CHANCE)}
-        near = f"within_{self.config.near}_frames"
-        parts |= {near: part(REVISIT_CONTEXT, NEAR), f"chance_{near}": part(REVISIT_CONTEXT, NEAR_CHANCE)}
-        for kind in (UNSEEN, REVISIT_GENERATED):
-            parts |= {NAMES[kind]: part(kind, RIGHT), f"chance_{NAMES[kind]}": part(kind, CHANCE)}
+        chosen, near = self._chosen, f"within_{self.config.near}_frames"
+        parts = {"revisit_context": part((REVISIT_CONTEXT,), RIGHT)} if not self.config.types else {}
+        parts["chance"] = part(chosen, CHANCE)
+        parts |= {near: part(chosen, NEAR), f"chance_{near}": part(chosen, NEAR_CHANCE)}
+        for kind in (UNSEEN, REVISIT_GENERATED) if not self.config.types else ():
+            parts |= {NAMES[kind]: part((kind,), RIGHT), f"chance_{NAMES[kind]}": part((kind,), CHANCE)}
+        for prefix, column in (("", RIGHT), ("chance_", CHANCE)):
+            tours = per_frame.tour_parts(videos, [self._mean(v, chosen, column) for v in videos], self.setting)
+            found = by_gap(videos, AGE, column, self.setting) if REVISIT_CONTEXT in chosen else {}
+            parts |= {f"{prefix}{name}": figure for name, figure in (found | tours).items()}
         return parts
 
     @staticmethod
-    def _mean(video: VideoValues, kind: int, column: int) -> float:
-        return per_frame.mean_of(video.values[video.kinds == kind, column])
+    def _mean(video: VideoValues, kinds: tuple[int, ...], column: int) -> float:
+        return per_frame.mean_of(video.values[np.isin(video.kinds, kinds), column])

@@ -5,14 +5,14 @@ Departure: MSE is floored at 1e-10, so equal frames score 100 dB instead of infi
 
 from __future__ import annotations
 
-import numpy as np
 import torchmetrics
 
 from benchmarks import per_frame
 from benchmarks.contracts import Score, Scored, Setting
 from benchmarks.frame_error import psnr_per_frame
-from benchmarks.video_state import add_video_state, recall, remember
-from zoo.component import Config, component
+from benchmarks.selection import Selection
+from benchmarks.video_state import add_video_state, recall
+from zoo.component import component
 
 
 @component(cite=None, note="peak signal-to-noise ratio of the frames after the context, in dB")
@@ -22,8 +22,8 @@ class Psnr(torchmetrics.Metric):
     version = "1"
     full_state_update = False
 
-    class Config(Config):
-        """Nothing to choose."""
+    class Config(Selection):
+        """Which frames."""
 
     def __init__(self, config: Psnr.Config, *, setting: Setting) -> None:
         super().__init__()
@@ -32,11 +32,10 @@ class Psnr(torchmetrics.Metric):
 
     def update(self, video: Scored) -> None:
         """Add one video."""
-        values: np.ndarray = psnr_per_frame(video.fake[video.context :], video.real[video.context :])
-        remember(self, video, values, per_frame.scored_kinds(video))
+        per_frame.measure(self, video, self.config, psnr_per_frame)
 
     def compute(self) -> list[Score]:
         """One Score named ``psnr``."""
         return per_frame.score(
-            "psnr", recall(self), self.setting, version=self.version, unit="dB", higher_is_better=True
+            "psnr", recall(self), self.setting, self.config, version=self.version, unit="dB", higher_is_better=True
         )

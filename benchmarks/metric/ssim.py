@@ -14,8 +14,9 @@ from torch import Tensor
 
 from benchmarks import per_frame
 from benchmarks.contracts import Score, Scored, Setting
-from benchmarks.video_state import add_video_state, recall, remember
-from zoo.component import Config, component
+from benchmarks.selection import Selection
+from benchmarks.video_state import add_video_state, recall
+from zoo.component import component
 from zoo.errors import BadValue
 
 SIDE, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
@@ -60,8 +61,8 @@ class Ssim(torchmetrics.Metric):
     version = "1"
     full_state_update = False
 
-    class Config(Config):
-        """Nothing to choose: the published constants."""
+    class Config(Selection):
+        """Which frames; the constants are the published ones."""
 
     def __init__(self, config: Ssim.Config, *, setting: Setting) -> None:
         super().__init__()
@@ -73,9 +74,10 @@ class Ssim(torchmetrics.Metric):
         if min(video.real.shape[1:3]) < SIDE:
             size = "x".join(map(str, video.real.shape[1:3]))
             raise BadValue(f"SSIM needs frames of at least {SIDE}x{SIDE} pixels, not {size}: score larger videos.")
-        values = ssim_per_frame(video.fake[video.context :], video.real[video.context :])
-        remember(self, video, values, per_frame.scored_kinds(video))
+        per_frame.measure(self, video, self.config, ssim_per_frame)
 
     def compute(self) -> list[Score]:
         """One Score named ``ssim``."""
-        return per_frame.score("ssim", recall(self), self.setting, version=self.version, unit="", higher_is_better=True)
+        return per_frame.score(
+            "ssim", recall(self), self.setting, self.config, version=self.version, unit="", higher_is_better=True
+        )
