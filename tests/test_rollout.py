@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components import frame_retrieval
 from components.frame_choice import nearest_in_pose, pose_features, spread
+from components.frame_retrieval import farthest_first, most_alike
 from zoo import registry
 from zoo.errors import BadValue, UnmetNeed
 
@@ -24,6 +27,10 @@ OPTIONS = {
     "long_range": [{"distant": d} for d in ("newest_observed", "spread", "random")],
     "hierarchical": [{"levels": n} for n in (2, 3, 4, 5)],
     "pose_nearest": [{}, {"recent": 0}, {"recent": 50, "weight": 0.0}],
+    "combined": [{}, {"stride": 7}, {"stride": 2}],
+    "adaptive": [{}, {"form": "hierarchical"}, {"form": "hierarchical", "levels": 4}],
+    "feature_nearest": [{}, {"recent": 0, "lead": 0}, {"recent": 9, "query": 1, "matches": 3, "lead": 20}],
+    "rolling": [{}, {"steps": 1}, {"steps": 7, "distant": "spread"}, {"distant": "newest_observed"}],
 }
 """Worth trying beside the defaults; a rollout that is not named here is tested with its defaults."""
 
@@ -36,9 +43,38 @@ def tour(frames, lap=40):
     return np.stack([2 * np.cos(turn), 2 * np.sin(turn), 0 * turn, turn + np.pi / 2], 1).astype(np.float32)
 
 
-def plan(name, options=None, *, frames, poses=None, **request):
+class Watch:
+    """What planners that look at content see: vectors of what frames show. Refuses frames that are not finished."""
+
+    def __init__(self, shown, observed):
+        self.shown = shown
+        self.finished = set(range(observed))
+        self.asked = Counter()
+
+    def __call__(self, indices):
+        assert set(indices) <= self.finished, "asked what an unfinished frame shows"
+        self.asked.update(indices)
+        return self.shown[list(indices)]
+
+
+def walk(name, options=None, *, frames, observed, poses=None, shown=None, watch=None, **request):
+    """The steps, each finished before the next is asked for: features are those of the poses, or of `shown`."""
     poses = tour(frames) if poses is None else poses
-    return list(registry.build("rollout", name, options or {}).plan(frames=frames, poses=poses, **request))
+    watch = watch or Watch(pose_features(poses) if shown is None else shown, observed)
+    rollout = registry.build("rollout", name, options or {})
+    for made in rollout.plan(frames=frames, observed=observed, poses=poses, features=watch, **request):
+        yield made
+        watch.finished |= set(done_by(made))
+
+
+def done_by(made):
+    """The frames a step finishes."""
+    levels = made.levels or [0.0] * len(made.latent)
+    return [frame for frame, level in zip(made.latent, levels, strict=True) if level == 0]
+
+
+def plan(name, options=None, **request):
+    return list(walk(name, options, **request))
 
 
 def runs(indices):
@@ -138,7 +174,9 @@ def test_every_recorded_trace_step_by_step():
 
 
 def test_all_rollouts_are_walked():
-    assert {"autoregressive", "long_range", "hierarchical", "pose_nearest"} <= {name for name, _ in ROLLOUTS}
+    assert {"full", "autoregressive", "long_range", "hierarchical", "combined"} <= {name for name, _ in ROLLOUTS}
+    assert {"adaptive", "pose_nearest", "feature_nearest", "rolling"} <= {name for name, _ in ROLLOUTS}
+    assert set(OPTIONS) <= set(registry.names("rollout"))
     assert set(OPTIONS) <= set(registry.names("rollout"))
 
 
@@ -157,7 +195,8 @@ def requests(draw):
 @given(request=requests())
 def test_every_plan_keeps_its_promises(name, options, request):
     frames, observed, window, step = (request[k] for k in ("frames", "observed", "window", "step"))
-    if step == window and frames - observed > window:
+    too_many = frames - observed > step if name == "full" else step == window and frames - observed > window
+    if too_many:
         with pytest.raises(BadValue, match="step="):
             plan(name, options, **request)
         return
@@ -165,19 +204,54 @@ def test_every_plan_keeps_its_promises(name, options, request):
     assert steps == plan(name, options, **request)
     finished = set(range(observed))
     for made in steps:
-        for part in (made.observed, made.latent):
-            assert isinstance(part, tuple) and all(type(i) is int for i in part)
-            assert all(a < b for a, b in pairwise(part))
-        assert 1 <= len(made.latent) <= step and len(made.observed) + len(made.latent) <= window
-        assert set(made.observed) <= finished and not finished & set(made.latent)
-        assert made.observed or not observed or step == window
-        finished |= set(made.latent)
+        check_step(made, finished, window, step)
+        assert made.observed or not finished or step == window
+        finished |= set(done_by(made))
     assert finished == set(range(max(frames, observed)))
 
 
+def check_step(made, finished, window, step):
+    for part in (made.observed, made.latent):
+        assert isinstance(part, tuple) and all(type(i) is int for i in part)
+        assert all(a < b for a, b in pairwise(part))
+    assert 1 <= len(made.latent) <= step and len(made.observed) + len(made.latent) <= window
+    assert set(made.observed) <= finished and not finished & set(made.latent)
+    assert made.levels is None or all(0 <= level < 1 for level in made.levels)
+
+
 @pytest.mark.parametrize(("name", "options"), ROLLOUTS)
-def test_the_longest_video_is_planned_quickly(name, options):
-    assert sum(len(s.latent) for s in plan(name, options, frames=5000, observed=1, window=16, step=8)) == 4999
+def test_the_longest_video_is_planned_with_few_operations(name, options, monkeypatch):
+    rows = 0
+
+    def counted(points, point):
+        nonlocal rows
+        rows += len(points)
+        return np.square(points - point).sum(axis=1)
+
+    monkeypatch.setattr(frame_retrieval, "squared_distances", counted)
+    observed, window, step = (4990, 16, 10) if name == "full" else (1, 16, 8)
+    watch = Watch(pose_features(tour(5000)), observed)
+    steps = plan(name, options, frames=5000, observed=observed, window=window, step=step, watch=watch)
+    assert sum(len(done_by(s)) for s in steps) == 5000 - observed
+    assert set(watch.asked.values()) <= {1}, "what a frame shows is asked for once"
+    assert rows <= len(steps) * 5000 * window, "frames times places, a step"
+    assert bool(watch.asked) == bool(rows) == ("features" in registry.card("rollout", name).needs)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in registry.names("rollout") if "features" in registry.card("rollout", name).needs]
+)
+def test_what_looks_at_frames_needs_sound_features(name):
+    rollout = registry.build("rollout", name)
+    request = {"frames": 90, "observed": 40, "window": 8, "step": 4}
+    with pytest.raises(UnmetNeed, match=f"{name} .*features="):
+        list(rollout.plan(**request))
+    for wrong in (np.zeros((3, 2)), np.zeros(40), np.full((40, 2), np.nan)):
+        with pytest.raises(BadValue, match=f"{name} was given features"):
+            list(rollout.plan(**request, features=lambda indices, wrong=wrong: wrong))
+    grows = iter(range(2, 99))
+    with pytest.raises(BadValue, match=r"\[4, 2\] is needed"):
+        list(rollout.plan(**request, features=lambda indices: np.zeros((len(indices), next(grows)))))
 
 
 @pytest.mark.parametrize("name", registry.names("rollout"))
@@ -187,8 +261,9 @@ def test_impossible_requests_name_the_cure(name):
         with pytest.raises(BadValue, match=r"\. (Give|Ask)"):
             plan(name, **{**good, **bad}, poses=tour(50))
     assert plan(name, **{**good, "observed": 50}) == plan(name, **{**good, "observed": 70}) == []
-    (only,) = plan(name, frames=8, observed=0, window=8, step=8)
-    assert only.observed == () and only.latent == tuple(range(8))
+    if name != "rolling":
+        (only,) = plan(name, frames=8, observed=0, window=8, step=8)
+        assert only.observed == () and only.latent == tuple(range(8))
 
 
 def test_planning_imports_no_torch():
@@ -196,8 +271,8 @@ def test_planning_imports_no_torch():
         import sys
         from zoo import registry
         for name in registry.names("rollout"):
-            poses = [[0.0, 0.0, 0.0, 0.0]] * 9
-            list(registry.build("rollout", name).plan(frames=9, observed=2, window=4, step=2, poses=poses))
+            given = {"poses": [[0.0, 0.0, 0.0, 0.0]] * 9, "features": lambda indices: [[0.0]] * len(indices)}
+            list(registry.build("rollout", name).plan(frames=9, observed=7, window=4, step=2, **given))
         sys.exit("torch" in sys.modules)
     """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -275,3 +350,166 @@ def test_hierarchical_keeps_two_places_around_what_lies_between():
     assert len(steps[0].latent) == 10 and len(steps[0].observed) == 2
     # Level 2 walks with the stride of level 1's ten keyframes, int((280 / 9) ** 0.5), past those that are finished.
     assert steps[1].latent[:5] == (25, 30, 35, 40, 45)
+
+
+def test_full_makes_all_at_once_and_looks_at_the_newest_given_frames():
+    (only,) = plan("full", frames=30, observed=20, window=16, step=12)
+    assert runs(only.observed) == "14-19" and runs(only.latent) == "20-29"
+    with pytest.raises(BadValue, match=r"464 are missing where step=8 .*Give step=464 and window=464"):
+        plan("full", frames=500, observed=36, window=16, step=8)
+
+
+def test_combined_sees_the_recent_window_and_keyframes_on_both_sides():
+    request = {"observed": 36, "window": 20, "step": 10}
+    steps = plan("combined", frames=500, **request)
+    assert written([(steps[0].observed, steps[0].latent)]) == [KEYFRAMES]
+    keys = set(steps[0].latent)
+    assert runs(steps[1].observed) == "27 31-36 87 139 190" and runs(steps[1].latent) == "37-46"
+    for made in steps[2:-1]:
+        first, last = made.latent[0], made.latent[-1]
+        assert len(made.observed) == 20 - len(made.latent) or last > 490
+        assert {first - 1, first - 2, first - 3} <= set(made.observed)
+        assert max(k for k in keys if k < first) in made.observed and min(k for k in keys if k > last) in made.observed
+        assert {i for i in range(first, last) if i in keys} <= set(made.observed)
+
+
+def test_combined_with_a_stride_leaves_no_wider_gap_and_makes_keyframes_coarse_to_fine():
+    steps = plan("combined", {"stride": 16}, frames=500, observed=36, window=20, step=10)
+    keyframe_steps = [made for made in steps if made.latent[-1] - made.latent[0] > 2 * len(made.latent)]
+    assert keyframe_steps == steps[: len(keyframe_steps)] and steps[0].latent[::9] == (36, 499)
+    keys = sorted(i for made in keyframe_steps for i in made.latent)
+    assert keys[0] == 36 and keys[-1] == 499 and max(b - a for a, b in pairwise(keys)) <= 16 and len(keys) == 30
+    assert all(made.observed[-1] > made.latent[-1] for made in keyframe_steps[1:])
+
+
+def farthest_by_hand(shown, finished, chosen, count):
+    """The textbook's loop, on frame indices."""
+    chosen = list(chosen)
+    while len(chosen) < min(count, len(finished)):
+        gaps = {i: min(float(np.sum((shown[i] - shown[c]) ** 2)) for c in chosen) for i in finished if i not in chosen}
+        chosen.append(max(gaps, key=gaps.get))
+    return sorted(chosen)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(2, 9), st.data())
+def test_adaptive_is_farthest_point_selection_from_the_newest_frame(seed, observed, window, data):
+    step = data.draw(st.integers(1, window - 1))
+    shown = np.random.default_rng(seed).normal(size=(40, 3))
+    for made in plan("adaptive", frames=40, observed=observed, window=window, step=step, shown=shown):
+        first = made.latent[0]
+        assert list(made.observed) == farthest_by_hand(shown, range(first), [first - 1], window - step)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0, 2**31), st.integers(2, 20), st.integers(4, 12), st.integers(2, 4), st.data())
+def test_adaptive_by_levels_starts_from_the_frames_around(seed, observed, window, levels, data):
+    step = data.draw(st.integers(1, window - 2))
+    shown = np.random.default_rng(seed).normal(size=(40, 3))
+    request = {"frames": 40, "observed": observed, "window": window, "step": step}
+    steps = plan("adaptive", {"form": "hierarchical", "levels": levels}, shown=shown, **request)
+    plain = plan("hierarchical", {"levels": levels}, **request)
+    assert [made.latent for made in steps] == [made.latent for made in plain]
+    finished = set(range(observed))
+    for made, other in zip(steps, plain, strict=True):
+        first, last = made.latent[0], made.latent[-1]
+        between = [i for i in sorted(finished) if first < i < last]
+        before, after = sorted(i for i in finished if i < first), sorted(i for i in finished if i > last)
+        start = [*between, *[*before[-1:], *after[:1], *before[-2:-1]][: len(made.observed) - len(between)]]
+        assert list(made.observed) == farthest_by_hand(shown, sorted(finished), start, len(made.observed))
+        assert len(made.observed) >= len(other.observed), "as many as rollout=hierarchical, or more near an end"
+        finished |= set(made.latent)
+
+
+def test_farthest_first_takes_no_frame_twice_where_all_look_the_same():
+    assert sorted(farthest_first(np.zeros((5, 2)), [4], 4)) == [0, 1, 2, 4]
+    assert farthest_first(np.array([[0.0], [9.0], [9.0], [4.0]]), [0], 3) == [0, 1, 3]
+
+
+def test_feature_nearest_looks_at_what_came_after_the_same_place_a_lap_ago():
+    shown = pose_features(tour(204, lap=50))
+    steps = plan("feature_nearest", frames=204, observed=60, window=16, step=8, shown=shown)
+    for made in steps:
+        first, made_last = made.latent[0], made.latent[-1]
+        found = np.array(made.observed[:-3])
+        assert runs(made.observed[-3:]) == runs(range(first - 3, first)) and len(found) == 5
+        # The oldest lap is taken, and the five places are spread over what is to be made, the first and last included.
+        places = found % 50
+        assert {int(i) for i in places} <= {i % 50 for i in made.latent}
+        assert first % 50 in places and made_last % 50 in places
+        assert found.max() < 60, "of laps that look exactly the same the first one is taken, which was given"
+
+
+def test_feature_nearest_is_told_one_way_from_the_way_back_by_a_stretch():
+    there = np.arange(30.0)[:, None]
+    shown = np.concatenate([there, there[::-1], there])  # the same places passed in both directions
+    one, stretch = (
+        plan("feature_nearest", {"query": q}, frames=90, observed=75, window=12, step=6, shown=shown)[0].observed
+        for q in (1, 4)
+    )
+    assert runs(stretch) == "15 18-20 72-74" or {15, 20} <= set(stretch)
+    assert next(most_alike(shown[:75], length=4, before=60, apart=1)) == 14
+    assert list(most_alike(shown[:75], length=1, before=60, apart=1))[:2] == [14, 45]
+    assert one[-3:] == stretch[-3:] == (72, 73, 74)
+
+
+def test_feature_nearest_looks_back_where_nothing_is_old_enough():
+    steps = plan("feature_nearest", frames=30, observed=5, window=16, step=8)
+    assert steps[0].observed == (0, 1, 2, 3, 4) and runs(steps[1].observed) == "5-12"
+
+
+def test_most_alike_by_hand():
+    shown = np.random.default_rng(0).normal(size=(30, 4))
+    cost = {m: sum(np.sum((shown[29 - k] - shown[m - k]) ** 2) for k in range(3)) for m in range(2, 20)}
+    by_hand = sorted(cost, key=cost.get)
+    assert list(most_alike(shown, length=3, before=20, apart=1)) == by_hand
+    kept = []
+    for m in by_hand:
+        kept += [m] if all(abs(m - other) >= 4 for other in kept) else []
+    assert list(most_alike(shown, length=3, before=20, apart=4)) == kept
+    assert list(most_alike(shown, length=3, before=2, apart=1)) == []
+    assert list(most_alike(shown[:1], length=3, before=1, apart=1)) == [0]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 300), st.integers(0, 40), st.integers(1, 12), st.integers(1, 20))
+def test_rolling_lowers_every_frame_in_equal_parts_to_clean(missing, observed, step, calls):
+    steps = plan("rolling", {"steps": calls}, frames=observed + missing, observed=observed, window=2 * step, step=step)
+    levels = {}
+    for made in steps:
+        assert len(made.levels) == len(made.latent) <= step
+        assert list(made.levels) == sorted(made.levels), "the farther a frame, the noisier"
+        assert made.latent == tuple(range(made.latent[0], made.latent[-1] + 1))
+        assert made.observed == tuple(range(max(0, made.latent[0] - step), made.latent[0])), "the newest finished"
+        for frame, level in zip(made.latent, made.levels, strict=True):
+            levels.setdefault(frame, []).append(level)
+    assert list(levels) == list(range(observed, observed + missing))
+    assert all(seen == [(calls - i) / calls for i in range(1, calls + 1)] for seen in levels.values())
+    assert len(steps) == calls + (missing - 1) * calls // step
+    # Between the first frame's end and the last frame's beginning the window is full.
+    full = [len(made.latent) for call, made in enumerate(steps, 1) if calls <= call <= missing * calls // step]
+    assert set(full) <= {step}
+
+
+def test_rolling_begins_and_ends_as_a_ramp():
+    steps = plan("rolling", frames=16, observed=4, window=16, step=8)
+    lines = [f"{runs(made.latent)}: {' '.join(f'{level:g}' for level in made.levels)}" for made in steps]
+    assert lines == [
+        "4-5: 0.75 0.75",
+        "4-7: 0.5 0.5 0.75 0.75",
+        "4-9: 0.25 0.25 0.5 0.5 0.75 0.75",
+        "4-11: 0 0 0.25 0.25 0.5 0.5 0.75 0.75",
+        "6-13: 0 0 0.25 0.25 0.5 0.5 0.75 0.75",
+        "8-15: 0 0 0.25 0.25 0.5 0.5 0.75 0.75",
+        "10-15: 0 0 0.25 0.25 0.5 0.5",
+        "12-15: 0 0 0.25 0.25",
+        "14-15: 0 0",
+    ]
+    assert [runs(made.observed) for made in steps] == ["0-3"] * 4 + ["0-5", "0-7", "2-9", "4-11", "6-13"]
+
+
+def test_rolling_may_keep_half_its_places_for_distant_frames():
+    for distant, far in (("newest_observed", (32, 33, 34, 35)), ("spread", (0, 98, 197, 295))):
+        steps = plan("rolling", {"distant": distant}, frames=500, observed=36, window=16, step=8)
+        made = next(made for made in steps if made.latent[0] == 300)
+        assert made.observed == (*far, 296, 297, 298, 299)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from components.coarse_to_fine import blocks, grid, keyframes, level_stride
 from components.contracts import Features, Step
 from components.frame_choice import places_to_look, spread
 from zoo.component import Config, component
@@ -44,53 +44,17 @@ class Hierarchical:
     ) -> Iterator[Step]:
         """See contracts.Rollout. `seed` and `poses` change nothing here. Raises BadValue."""
         step, _ = places_to_look(frames=frames, observed=observed, window=window, step=step)
-        missing = frames - observed
-        if missing < 1:
+        if frames <= observed:
             return
-        if missing > step:
-            step = min(step, max(1, window - 2))
-        room = window - step
-        keyframes = spread(observed, frames, step)
+        step, keys = keyframes(frames=frames, observed=observed, window=window, step=step)
         # A single place goes to the newest given frame rather than to frame 0.
-        yield Step(spread(0, observed, room) if room != 1 else tuple(range(observed)[-1:]), keyframes)
+        room = window - step
+        yield Step(spread(0, observed, room) if room != 1 else tuple(range(observed)[-1:]), keys)
 
-        finished = [*range(observed), *keyframes]
-        for level in range(2, self.config.levels + 1):
-            exponent = (self.config.levels - level) / (self.config.levels - 1)
-            stride = max(1, int((missing / max(1, step - 1)) ** exponent))
-            grid = _grid(finished, frames, stride)
-            while grid:
-                made = _next_step(grid, finished, window, step)
-                yield made
-                grid = grid[len(made.latent) :]
-                for frame in made.latent:
-                    insort(finished, frame)
-
-
-def _grid(finished: list[int], frames: int, stride: int) -> list[int]:
-    """The missing frames a level makes: from the first on, `stride` apart, moved on by one past finished ones."""
-    done = bytearray(frames)
-    for frame in finished:
-        done[frame] = 1
-    chosen = []
-    index = done.find(0) - 1 + stride if 0 in done else frames
-    while index < frames:
-        if done[index]:
-            index += 1
-        else:
-            chosen.append(index)
-            index += stride
-    return chosen
-
-
-def _next_step(grid: list[int], finished: list[int], window: int, step: int) -> Step:
-    """As many of the grid's next frames as leave two places beside the finished frames that lie between them."""
-    for size in range(step, 0, -1):
-        latent = grid[:size]
-        start, stop = bisect_left(finished, latent[0]), bisect_right(finished, latent[-1])
-        around = window - size - (stop - start)
-        if around >= 2 or size == 1:
-            break
-    after = finished[stop : stop + around // 2]
-    before = finished[max(0, start - (around - len(after))) : start]
-    return Step((*before, *finished[start:stop], *after), tuple(latent))
+        finished, levels = [*range(observed), *keys], self.config.levels
+        for level in range(2, levels + 1):
+            stride = level_stride(level=level, levels=levels, missing=frames - observed, step=step)
+            for block in blocks(grid(finished, frames, stride), finished, window=window, step=step):
+                after = finished[block.stop : block.stop + block.around // 2]
+                before = finished[max(0, block.start - (block.around - len(after))) : block.start]
+                yield Step((*before, *finished[block.start : block.stop], *after), block.latent)

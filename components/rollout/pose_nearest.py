@@ -59,10 +59,10 @@ class PoseNearest:
         Raises UnmetNeed without poses, BadValue on a request that cannot be met.
         """
         step, room = places_to_look(frames=frames, observed=observed, window=window, step=step)
-        features = pose_features(checked_poses(poses, frames, "rollout=pose_nearest"), self.config.weight)
+        places = pose_features(checked_poses(poses, frames, "rollout=pose_nearest"), self.config.weight)
         recent = max(0, min(self.config.recent, room - 1))
         for first in range(observed, frames, step):
             latent = range(first, min(first + step, frames))
             before = max(0, first - recent)
-            near = nearest_in_pose(features, latent, before, room - (first - before))
+            near = nearest_in_pose(places, latent, before, room - (first - before))
             yield Step((*near, *range(before, first)), tuple(latent))
