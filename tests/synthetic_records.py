@@ -103,3 +103,94 @@ def strip(path: Path, shade: int) -> Path:
     picture[..., 2] = shade
     Image.fromarray(picture).save(path)
     return path
+
+
+# ------------------------------------------------------------------------------ several seeds, two worlds, two contexts
+
+SEEDS = (0, 1, 2)
+WORLDS = ("maze500", "vizdoom500")
+HEADLINES = ("pd_lite0_wobbled_revisit", "place_recognition_wobbled", "fd_lite0_appearance_unseen")
+LONG = {"autoregressive": 0.60, "long_range": 0.50, "hierarchical": 0.501}
+"""Strategy → pd_lite0 on revisits: the latter two cannot be told apart, the first is worse on every video and seed."""
+LONG_CONTROLS = {"reconstruction": ("ceiling", 0.1), "mean_context": ("floor", 0.8), "copy_last": ("floor", 0.9)}
+EPISODES = [f"wobbled_loop_{i}" for i in range(8)]
+
+
+def of_videos(values: dict[str, float], key: str, *, higher: bool, n: int | None = None) -> Metric:
+    mean = float(np.mean(list(values.values())))
+    return Metric(value=mean, n=n or len(values), interval=(mean - 0.1, mean + 0.1), higher_is_better=higher, key=key)
+
+
+def long500(
+    strategy: str, seed: int, level: float, /, world: str = "maze500", context: int = 250, rng_seed: int = 0, **changes
+) -> Record:
+    """One row of suite long500: values per video that seed, video, strategy and noise make up."""
+    videos = np.random.default_rng([1, rng_seed]).normal(0, 0.2, 8)
+    of_seed = np.random.default_rng([2, seed]).normal(0, 0.02) if seed >= 0 else 0.0
+    noise = np.random.default_rng([3, seed + 1, len(strategy)]).normal(0, 0.01, (2, 8))
+    error = dict(zip(EPISODES, level + videos + of_seed + noise[0], strict=True))
+    place = dict(zip(EPISODES, 1 - level + videos - of_seed + noise[1], strict=True))
+    protocol = f"protocol=long500@1/{world}/c{context}; videos=8"
+    fd = 100 * (level + of_seed)
+    bins = [[value + 0.001 * t for t in range(0, 96, 8)] for value in error.values()]
+    metrics = {
+        "psnr": psnr(20 - 10 * level, key=f"psnr v1; {protocol}"),
+        HEADLINES[0]: of_videos(error, f"pd v1; {protocol}", higher=False),
+        HEADLINES[1]: of_videos(place, f"place v1; {protocol}", higher=True),
+        HEADLINES[2]: Metric(
+            value=fd, n=8, interval=(fd - 4, fd + 4), higher_is_better=False, key=f"fd v1; {protocol}"
+        ),
+    }
+    curve = Curve(
+        t=[0.0],
+        mean=[level],
+        videos_t=[float(t) for t in range(0, 96, 8)],
+        videos=dict(zip(EPISODES, bins, strict=True)),
+    )
+    fields = {
+        "name": "long_range", "label": f"seed={seed}, suite.world={world}, rollout={strategy}",
+        "group": f"{world}{seed}",
+        "suite": SuiteReference(
+            name="long500", version=1, options={"world": world, "context": context, "headlines": list(HEADLINES)}
+        ),
+        "recipe": {
+            "rollout": {"name": strategy}, "seed": seed, "sample": {"seed": seed, "window": 16},
+            "train": {"tokenizer": {"seed": 0}, "generator": {"seed": seed, "lr": 2e-3}},
+            "suite": {"name": "long500", "world": world, "context": context},
+            "point": {"seed": seed, "suite.world": world, "rollout": strategy},
+        },
+        "recipe_hash": digest([strategy, seed, world, context]),
+        "seeds": {"generator": seed, "sample": seed, "suite": 0},
+        "dataset": DatasetReference(name=world, fingerprint=digest(world)),
+        "metrics": metrics, "curves": {"pd_lite0": curve},
+        "per_video": {HEADLINES[0]: error, HEADLINES[1]: place},
+        "created": START + timedelta(minutes=seed),
+        "cost": Cost(
+            trained_seconds={"generator": 300.0 + seed}, parameters={"generator": 2_000_000}, seconds_per_frame=0.02,
+            network_calls_per_frame=0.5, flops={"generator": 1e15, "generated_frame": 2e9},
+        ),
+    }  # fmt: skip
+    return make(strategy, 20.0, **(fields | changes))
+
+
+def long500_control(name: str, role: str, level: float, seed: int, /, **changes) -> Record:
+    """A floor or ceiling beside the generator of `seed`: the same values for every one of them."""
+    world = changes.get("world", "maze500")
+    fields = {
+        "name": name, "label": "", "kind": "control", "role": role, "group": f"{world}{seed}", "recipe": {},
+        "recipe_hash": "", "seeds": {}, "stages": {}, "cost": Cost(), "created": START + timedelta(minutes=seed),
+    }  # fmt: skip
+    return long500(name, -1, level, **(fields | changes))
+
+
+def long_range_study() -> list[Record]:
+    """Three strategies and three controls, three training seeds, two worlds: 36 records, 6 rows on each of 2 boards."""
+    found = []
+    for rng_seed, world in enumerate(WORLDS):
+        for seed in SEEDS:
+            found += [long500(s, seed, level, world=world, rng_seed=rng_seed) for s, level in LONG.items()]
+            found += [
+                long500_control(name, role, level, seed, world=world, rng_seed=rng_seed)
+                for name, (role, level) in LONG_CONTROLS.items()
+            ]
+    return found
