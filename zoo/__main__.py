@@ -28,6 +28,8 @@ COMMANDS = {
     "frames": Command("zoo.commands.frames:main", "rollout=NAME frames=N …", "which frames a rollout makes and sees"),
     "sample": Command("zoo.commands.sample:main", "RUN [key=value …]", "generate videos from a finished run"),
     "score": Command("zoo.commands.score:main", "fake=DIR real=DIR metrics=…", "metrics of any two folders of videos"),
+    "export": Command("zoo.commands.export:main", "suite=NAME DIR", "what an outside model needs to answer a suite"),
+    "evaluate": Command("zoo.commands.evaluate:main", "suite=NAME videos=DIR name=…", "score videos of any model"),
     "leaderboard": Command("zoo.commands.leaderboard:main", "[key=value …]", "records to a table, Markdown, CSV, HTML"),
     "reproduce": Command("zoo.commands.reproduce:main", "RECORD", "run a record again and compare, metric by metric"),
     "cite": Command("zoo.commands.cite:main", "recipe=NAME [key=value …]", "BibTeX of every part used"),
