@@ -192,9 +192,12 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """What tells this row from its neighbours: what the sweep set, else the rollout."""
-        point = self.recipe.point or {"rollout": self.recipe.part("rollout").name}
-        return ", ".join(f"{key}={value}" for key, value in point.items())
+        """What tells this row from its neighbours: what the sweep set, else the rollout; the suite speaks for itself."""
+        told = {
+            key: value for key, value in self.recipe.point.items() if key != "case" and not key.startswith("suite.")
+        }
+        told = told or {"rollout": self.recipe.part("rollout").name}
+        return ", ".join(f"{key}={_short(value)}" for key, value in told.items())
 
     def _write(self, record: records.Record, videos: list[np.ndarray]) -> Path:
         return write_row(record, self.records_folder, self.clips, videos, self.suite.context)
@@ -233,3 +236,11 @@ class Evaluation:
             for row in rows:
                 yield self._write(control_row(self, row), list(row.videos))
                 bar.advance()
+
+
+def _short(value: Any) -> str:
+    """``long_range(distant=spread)`` for a part with options."""
+    if not isinstance(value, dict):
+        return str(value)
+    options = ", ".join(f"{key}={item}" for key, item in value.items() if key != "name")
+    return f"{value.get('name', '')}({options})"

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zoo import layers, overrides, recipe_names, references, registry
+from zoo import cases, layers, overrides, recipe_names, references, registry
 from zoo.errors import BadValue, UnknownName, UserError, nearest
 from zoo.overrides import MAX_POINTS
 from zoo.settings import SampleSettings, Seed, TrainerSettings, TrainSettings
@@ -156,11 +156,20 @@ def resolve(arguments: Sequence[str], *, sweep: bool) -> list[Recipe]:
         raise BadValue(f"say which recipe: recipe=NAME, or the path of a .yaml file. Known: {known}.")
     if len(recipe.values) != 1:
         raise BadValue("recipe= takes one name: sweep other keys, or run the recipes one after the other.")
-    edits = [item._replace(path=_place(item.path)) for item in given if item is not recipe]
-    tree, sweeps = layers.defaults(), {}
+    case = next((item for item in given if item.path == (cases.KEY,)), None)
+    edits = [item._replace(path=_place(item.path)) for item in given if item is not recipe and item is not case]
+    tree, sweeps, known = layers.defaults(), {}, {}
     for layer in layers.read_layers(recipe.values[0]):
-        _apply_layer(tree, sweeps, layer)
-    return _points(tree, sweeps, edits)
+        known = _apply_layer(tree, sweeps, layer) or known
+    found: dict[str, Recipe] = {}
+    wanted = cases.chosen(known, None if case is None else case.values)
+    for name, settings in wanted.items():
+        branch = copy.deepcopy(tree)
+        for key, value in settings.items():
+            layers.assign(branch, (key,), copy.deepcopy(value))
+        for point in _points(branch, sweeps, edits, {cases.KEY: name} if len(wanted) > 1 else {}):
+            found.setdefault(point.hash(), point)
+    return list(found.values())
 
 
 def _place(path: layers.KeyPath) -> layers.KeyPath:
@@ -173,6 +182,8 @@ def _check_argument(path: layers.KeyPath, values: tuple[Any, ...] | None) -> Non
         for value in values or ():
             recipe_names.find(value)
         return
+    if path == (cases.KEY,):
+        return
     layers.check_key(path)
     if len(path) == 1 and path[0] in recipe_names.part_axes():
         for value in values or ():
@@ -180,12 +191,13 @@ def _check_argument(path: layers.KeyPath, values: tuple[Any, ...] | None) -> Non
                 recipe_names.check_part(path[0], value)
 
 
-def _apply_layer(tree: dict[str, Any], sweeps: Sweeps, layer: layers.Layer) -> None:
-    """Lay one file over what its bases say, in place. A key set anew ends an older sweep of it."""
+def _apply_layer(tree: dict[str, Any], sweeps: Sweeps, layer: layers.Layer) -> cases.Cases:
+    """Lay one file over what its bases say, in place; returns its cases. A key set anew ends an older sweep of it."""
     tree["name"], tree["description"] = layer.path.stem, ""
     try:
         content = dict(layer.content)
         swept = content.pop("sweep", {})
+        found = cases.checked(content.pop("cases", {}))
         if not isinstance(swept, dict):
             raise BadValue("sweep must map keys to lists, as in `sweep: {seed: [0, 1]}`.")
         for key, value in content.items():
@@ -198,6 +210,7 @@ def _apply_layer(tree: dict[str, Any], sweeps: Sweeps, layer: layers.Layer) -> N
             _add_sweep(sweeps, key, values)
     except UserError as error:
         raise type(error)(f"{layer.path.name}: {error}") from None
+    return found
 
 
 def _add_sweep(sweeps: Sweeps, key: str, values: Any) -> None:
@@ -229,23 +242,24 @@ def _sets(value: Any, path: layers.KeyPath) -> bool:
     return True
 
 
-def _points(tree: dict[str, Any], sweeps: Sweeps, edits: list[overrides.Override]) -> list[Recipe]:
-    """Every combination of swept values, without repetitions."""
+def _points(
+    tree: dict[str, Any], sweeps: Sweeps, edits: list[overrides.Override], case: dict[str, str]
+) -> list[Recipe]:
+    """Every combination of swept values; the same one may come twice."""
     for edit in edits:
         _end_sweeps(sweeps, edit.path, edit.values)
     axes: Sweeps = {**sweeps, **{edit.path: edit.values for edit in edits}}
     if math.prod(len(values) for values in axes.values()) > MAX_POINTS:
         raise BadValue(f"the sweep has more than {MAX_POINTS} points: sweep fewer keys or fewer values.")
-    found: dict[str, Recipe] = {}
+    found: list[Recipe] = []
     for values in itertools.product(*axes.values()):
         setting = dict(zip(axes, values, strict=True))
         branch = copy.deepcopy(tree)
         for path in sorted(setting, key=lambda path: len(path) > 1):  # swaps come before edits
             layers.assign(branch, path, copy.deepcopy(setting[path]))
         point = {".".join(path): value for path, value in setting.items() if len(axes[path]) > 1}
-        recipe = _checked(references.resolved(branch), point)
-        found.setdefault(recipe.hash(), recipe)
-    return list(found.values())
+        found.append(_checked(references.resolved(branch), point | case))
+    return found
 
 
 def override(recipe: Recipe, arguments: Sequence[str]) -> Recipe:

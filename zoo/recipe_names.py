@@ -94,6 +94,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
             continue
         if key == "recipe":
             find(value)
+        elif key == "case":
+            continue
         elif head.isidentifier() and head not in keys():
             raise UnknownName(f"there is no key '{head}'.{nearest(head, keys())}")
         elif key in part_axes():
