@@ -41,7 +41,7 @@ def test_one_case_is_chosen_and_its_keys_may_be_edited(recipe):
 
 
 def test_bad_cases_are_refused(recipe, tmp_path):
-    with pytest.raises(UnknownName, match="no case is named 'smal'. Did you mean 'small'"):
+    with pytest.raises(UnknownName, match=r"no case is named 'smal'\. Did you mean 'small'"):
         resolve([recipe, "case=smal"], sweep=True)
     with pytest.raises(UnknownName, match="has no cases"):
         resolve(["recipe=quickstart", "case=small"], sweep=True)

@@ -192,10 +192,9 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """What tells this row from its neighbours: what the sweep set, else the rollout; the suite speaks for itself."""
-        told = {
-            key: value for key, value in self.recipe.point.items() if key != "case" and not key.startswith("suite.")
-        }
+        """What tells this row from its neighbours: what the sweep set, else the rollout."""
+        point = self.recipe.point.items()
+        told = {key: value for key, value in point if key != "case" and not key.startswith("suite.")}
         told = told or {"rollout": self.recipe.part("rollout").name}
         return ", ".join(f"{key}={_short(value)}" for key, value in told.items())
 
