@@ -40,7 +40,7 @@ for (const button of document.querySelectorAll("[data-toggle]")) {
   button.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(on));
-    const shown = document.querySelectorAll(`path[data-row="${button.dataset.toggle}"], figure[data-row="${button.dataset.toggle}"]`);
+    const shown = document.querySelectorAll(`:is(path, figure, g)[data-row="${button.dataset.toggle}"]`);
     for (const element of shown) element.classList.toggle("off", !on);
   });
 }
@@ -50,7 +50,7 @@ function nearest(times, t) {
   for (let i = 1; i < times.length; i++) if (Math.abs(times[i] - t) < Math.abs(times[best] - t)) best = i;
   return best;
 }
-for (const figure of document.querySelectorAll(".chart")) {
+for (const figure of document.querySelectorAll(".chart:not(.scatter)")) {
   const svg = figure.querySelector("svg");
   const cursor = svg.querySelector(".cursor");
   const readout = figure.querySelector(".readout");

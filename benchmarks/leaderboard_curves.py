@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.leaderboard import Board, Row, clean
+from benchmarks.pooled import PooledBoard, PooledRow
+from benchmarks.pooled_figures import PooledCurve
 from benchmarks.record import Curve
 
 WIDTH, HEIGHT = 600, 270
@@ -40,7 +42,18 @@ class Chart:
     """What the read-out shows: times, and per row its values."""
 
 
-def styles(rows: Sequence[Row]) -> dict[int, str]:
+@dataclass(frozen=True)
+class Series:
+    """One row's curve of one metric, of a single record or pooled over seeds."""
+
+    row: str
+    """HTML id."""
+    style: str
+    is_model: bool
+    curve: Curve | PooledCurve
+
+
+def styles(rows: Sequence[Row | PooledRow]) -> dict[int, str]:
     """``id(row)`` → CSS class of its colour: s0…s7 for models in their order, then again dashed; k0…k3 for controls."""
     models = [row for row in rows if row.is_model]
     controls = [row for row in rows if not row.is_model]
@@ -48,81 +61,90 @@ def styles(rows: Sequence[Row]) -> dict[int, str]:
     return found | {id(row): f"k{i % 4}" for i, row in enumerate(controls)}
 
 
-def charts(board: Board, ids: dict[int, str]) -> list[Chart]:
+def charts(board: Board | PooledBoard, ids: dict[int, str]) -> list[Chart]:
     """One chart for every curve name, in the order in which the rows name them. ``ids``: ``id(row)`` → HTML id."""
-    names: dict[str, None] = {}
+    style = styles(board.rows)
+    named: dict[str, list[Series]] = {}
     for row in board.rows:
-        names.update(dict.fromkeys(row.record.curves))
-    return [
-        chart
-        for name in names
-        if (chart := _chart(name, [r for r in board.rows if name in r.record.curves], ids, board))
-    ]
+        for name, curve in (row.record.curves if isinstance(row, Row) else row.curves).items():
+            named.setdefault(name, []).append(Series(ids[id(row)], style[id(row)], row.is_model, curve))
+    return [chart for name, series in named.items() if (chart := _chart(name, series))]
 
 
-def _chart(name: str, rows: list[Row], ids: dict[int, str], board: Board) -> Chart | None:
-    curves = [row.record.curves[name] for row in rows]
-    times = [t for curve in curves for t in curve.t]
-    values = [v for curve in curves for series in (curve.mean, curve.lo or [], curve.hi or []) for v in series]
-    known = [v for v in values if v is not None]
+def _chart(name: str, series: list[Series]) -> Chart | None:
+    times = [t for one in series for t in one.curve.t]
+    known = _values(series)
     if not times or not known:
         return None
     x_low, x_high = min(times), max(times)
-    bottom, top = _visible(rows, name, known)
+    bottom, top = _visible(series, known)
     y_ticks = ticks(bottom, top, 5)
     y_low, y_high = min(y_ticks[0], bottom), max(y_ticks[-1], top)
-    x = _scale(x_low, x_high, LEFT, WIDTH - RIGHT)
-    y = _scale(y_low, y_high, HEIGHT - BOTTOM, TOP)
-    style = styles(board.rows)
-    unit = f" [{clean(curves[0].unit)}]" if curves[0].unit else ""
+    x = scale(x_low, x_high, LEFT, WIDTH - RIGHT)
+    y = scale(y_low, y_high, HEIGHT - BOTTOM, TOP)
+    unit = f" [{clean(series[0].curve.unit)}]" if series[0].curve.unit else ""
     return Chart(
         title=clean(name) + unit,
-        lines=[_line(curve, style[id(row)], ids[id(row)], x, y) for row, curve in zip(rows, curves, strict=True)],
-        x_ticks=[(x(t), _short(t)) for t in ticks(x_low, x_high, 6) if x_low <= t <= x_high],
-        y_ticks=[(y(v), _short(v)) for v in y_ticks],
+        lines=[_line(one, x, y) for one in series],
+        x_ticks=[(x(t), short(t)) for t in ticks(x_low, x_high, 6) if x_low <= t <= x_high],
+        y_ticks=[(y(v), short(v)) for v in y_ticks],
         data={
             "left": LEFT, "right": WIDTH - RIGHT, "low": x_low, "high": x_high,
-            "rows": [_data(row, curve, ids[id(row)]) for row, curve in zip(rows, curves, strict=True)],
+            "rows": [_data(one) for one in series],
         },
     )  # fmt: skip
 
 
-def _visible(rows: list[Row], name: str, known: list[float]) -> tuple[float, float]:
+def _values(series: Iterable[Series]) -> list[float]:
+    """Every measured value and end of a band."""
+    curves = [one.curve for one in series]
+    return [
+        v
+        for curve in curves
+        for values in (curve.mean, curve.lo or [], curve.hi or [])
+        for v in values
+        if v is not None
+    ]
+
+
+def _visible(series: list[Series], known: list[float]) -> tuple[float, float]:
     """What the y axis shows: the models whole, and no further beyond them than they themselves span.
 
     A control that is perfect by construction (100 dB) would otherwise press all that matters into one line.
     """
-    curves = [row.record.curves[name] for row in rows if row.record.kind == "model"]
-    models = [v for curve in curves for series in (curve.mean, curve.lo or [], curve.hi or []) for v in series]
-    seen = [v for v in models if v is not None]
+    seen = _values(one for one in series if one.is_model)
     if not seen:
         return min(known), max(known)
     span = (max(seen) - min(seen)) or 1.0
     return max(min(known), min(seen) - span), min(max(known), max(seen) + span)
 
 
-def _data(row: Row, curve: Curve, identifier: str) -> dict[str, Any]:
-    def short(series: Iterable[float | None] | None) -> list[float | None]:
-        return [None if v is None else float(f"{v:.4g}") for v in series or []]
+def _data(series: Series) -> dict[str, Any]:
+    def rounded(values: Iterable[float | None] | None) -> list[float | None]:
+        return [None if v is None else float(f"{v:.4g}") for v in values or []]
 
-    return {"id": identifier, "t": curve.t, "mean": short(curve.mean), "lo": short(curve.lo), "hi": short(curve.hi)}
+    curve = series.curve
+    return {
+        "id": series.row, "t": curve.t,
+        "mean": rounded(curve.mean), "lo": rounded(curve.lo), "hi": rounded(curve.hi),
+    }  # fmt: skip
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """Value to pixel; a value outside rides along the edge."""
     span = (high - low) or 1.0
     return lambda value: round(start + (min(max(value, low), high) - low) / span * (end - start), 1)
 
 
-def _line(curve: Curve, style: str, row: str, x: Callable[[float], float], y: Callable[[float], float]) -> Line:
-    band = ""
+def _line(series: Series, x: Callable[[float], float], y: Callable[[float], float]) -> Line:
+    curve, band = series.curve, ""
     if curve.lo and curve.hi:
         for run in runs([low if high is not None else None for low, high in zip(curve.lo, curve.hi, strict=True)]):
             upper = [(x(curve.t[i]), y(_known(curve.hi[i]))) for i in run]
             lower = [(x(curve.t[i]), y(_known(curve.lo[i]))) for i in reversed(run)]
             band += _path(upper + lower) + "Z"
     path = "".join(_path([(x(curve.t[i]), y(_known(curve.mean[i]))) for i in run]) for run in runs(curve.mean))
-    return Line(style, row, path, band)
+    return Line(series.style, series.row, path, band)
 
 
 def _known(value: float | None) -> float:
@@ -159,5 +181,6 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Four figures at most."""
     return f"{value:.4g}"

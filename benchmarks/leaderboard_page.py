@@ -12,16 +12,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from benchmarks import leaderboard_pooled_page as pooled_page
 from benchmarks.leaderboard import Board, Cell, Collection, Column, Row, clean
 from benchmarks.leaderboard_curves import Chart, charts, styles
 from benchmarks.leaderboard_media import Gallery, Media, galleries
 from benchmarks.leaderboard_text import LEGEND, cost_columns
+from benchmarks.leaderboard_wall import KINDS
+from benchmarks.pooled import PooledBoard, PooledRow
 from benchmarks.record import identity
 
 
@@ -37,36 +41,64 @@ class Section:
     facts: dict[int, list[tuple[str, dict[str, str]]]]
 
 
-def render(boards: Sequence[Board], collection: Collection, bibtex: Mapping[str, str] | None = None) -> str:
+def render(
+    boards: Sequence[Board],
+    collection: Collection,
+    bibtex: Mapping[str, str] | None = None,
+    *,
+    pooled: Sequence[PooledBoard] = (),
+    folder: Path | None = None,
+) -> str:
     """The page. ``bibtex`` maps citation keys to entries; a key without an entry is shown by itself.
+
+    Boards of ``pooled`` on which any strategy has several training seeds, or which have headline metrics, are shown
+    pooled, with the rows of single seeds folded away. ``folder`` is where the page will lie: videos of their walls that
+    lie below it are linked to; without it every video is carried along, up to a budget.
 
     The same records give the same bytes: the page holds no time of its own.
     """
-    media = Media()
-    sections = [_section(board, number, media) for number, board in enumerate(boards)]
-    script, style = (files("benchmarks").joinpath(f"leaderboard.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    media = Media(folder=folder)
+    chosen = [board for board in pooled if pooled_page.worth_pooling(board)]
+    pools = [
+        (
+            pooled_page.section(board, number, media),
+            _section(pooled_page.single_seeds(board), f"s{number}", media, looks=False),
+        )
+        for number, board in enumerate(chosen)
+    ]
+    others = pooled_page.not_pooled(boards, chosen)
+    script, style = (_text(f"leaderboard.{kind}") + _text(f"leaderboard_wall.{kind}") for kind in ("js", "css"))
     policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=_printable,
+        finalize=_printable, loader=FunctionLoader(_text),
     )  # fmt: skip
-    template = environment.from_string(files("benchmarks").joinpath("leaderboard.html.j2").read_text("utf-8"))
-    return template.render(
-        sections=sections,
+    return environment.get_template("leaderboard.html.j2").render(
+        sections=[_section(board, f"b{number}", media) for number, board in enumerate(others)],
+        pools=pools,
         broken={clean(name): clean(reason) for name, reason in collection.broken.items()},
         omitted=media.omitted,
+        linked=media.linked,
         records=len(collection.entries),
         newest=max((e.record.created for e in collection.entries), default=None),
         bibtex=bibtex or {},
         legend=LEGEND,
+        kinds=KINDS,
         policy=policy,
         script=Markup(script),
         style=Markup(style),
         costs=cost_columns,
         whisker=whisker,
+        most=pooled_page.most,
+        behind=_behind,
         recipe=recipe_text,
         address=id,
     )
+
+
+def _text(name: str) -> str:
+    """A file that comes with the benchmarks."""
+    return files("benchmarks").joinpath(name).read_text("utf-8")
 
 
 def _printable(value: Any) -> Any:
@@ -76,21 +108,26 @@ def _printable(value: Any) -> Any:
     return "\n".join(clean(line) for line in value.replace("\t", "  ").splitlines())
 
 
-def _section(board: Board, number: int, media: Media) -> Section:
-    ids = {id(row): f"b{number}r{identity(row.record)}" for row in board.rows}
+def _section(board: Board, prefix: str, media: Media, *, looks: bool = True) -> Section:
+    """``looks=False`` leaves curves and pictures to the pooled board above."""
+    ids = {id(row): f"{prefix}r{identity(row.record)}" for row in board.rows}
     facts = {id(row): provenance(row) for row in board.rows}
-    return Section(board, ids, styles(board.rows), charts(board, ids), galleries(board, ids, media), facts)
+    drawn, shown = (charts(board, ids), galleries(board, ids, media)) if looks else ([], [])
+    return Section(board, ids, styles(board.rows), drawn, shown, facts)
+
+
+def _behind(row: PooledRow, singles: Section) -> list[dict[str, str]]:
+    """The single records of a pooled row: id of the dialog, label, name of the file."""
+    own = {entry.path for entry in row.entries}
+    rows = [single for single in singles.board.rows if single.entry.path in own]
+    return [{"id": singles.ids[id(r)], "label": r.label, "file": r.entry.path.name} for r in rows]
 
 
 def whisker(rows: Sequence[Row], column: Column, cell: Cell) -> dict[str, float] | None:
     """Where a figure and its interval lie among the column's, in per cent; None where there is nothing to compare."""
-    ends = [end for row in rows if column in row.cells for end in _ends(row.cells[column])]
-    if cell.part.value is None or len(ends) < 2 or not max(ends) > min(ends):
-        return None
-    low, span = min(ends), max(ends) - min(ends)
-    own = sorted(_ends(cell))
-    place = [100 * (end - low) / span for end in (own[0], cell.part.value, own[-1])]
-    return dict(zip(("low", "value", "high"), (round(p, 1) for p in place), strict=True))
+    return pooled_page.place(
+        _ends(cell), [end for row in rows if column in row.cells for end in _ends(row.cells[column])]
+    )
 
 
 def _ends(cell: Cell) -> list[float]:

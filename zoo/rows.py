@@ -163,7 +163,7 @@ def _write_frames(path: Path, clip: Clip, context: int) -> Path:
     assert clip.poses is not None
     names = {CONTEXT: "context", **NAMES}
     types = [[names[int(kind)], len(list(run))] for kind, run in groupby(frame_types(clip.poses, context))]
-    facts = {"fps": clip.fps, "context": context, "tour": clip.tour, "types": types}
+    facts = {"fps": clip.fps, "context": context, "tour": clip.tour, "source": clip.source, "types": types}
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
     return path
