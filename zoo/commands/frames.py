@@ -4,14 +4,17 @@ rollout=NAME [rollout.OPTION=…]   the planner and its options (see `zoo list r
 frames=500 observed=36            latent frames of the video, and how many are given
 window=20 step=10                 most frames of one step, and most frames it makes
 seed=0                            for planners that draw frames
-lap=100                           planners that need poses are shown a walk round a circle of so many frames
-format=table|json|png             a line a step; [{"observed": […], "latent": […]}, …]; a picture
+lap=100                           planners that look at poses, or at what frames show, are given a stand-in: a walk
+                                  round a circle of so many frames, on which a frame shows its place and heading
+format=table|json|png             a line a step; [{"observed": […], "latent": […]}, …], with "levels" where a step is
+                                  one network call that leaves frames at these noise levels; a picture
 out=frames.png                    where the picture goes
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -29,15 +32,28 @@ from zoo.validation import validated
 if TYPE_CHECKING:
     import numpy as np
 
-    from components.contracts import Step
+    from components.contracts import Features, Step
 
-MISSING, FINISHED, SEEN, MADE = range(4)
-MARKS = " ·○▮"
-PLAIN_MARKS = " .o#"
-STYLES = ("", "dim", "yellow", "bold green")
-COLOURS = ((255, 255, 255), (214, 219, 226), (232, 150, 30), (30, 120, 80))
-WORDS = ("not made yet", "finished", "looked at", "made")
+MISSING, FINISHED, SEEN, NOISY, HALF_CLEAN, NEARLY_CLEAN, MADE = range(7)
+MARKS = " ·○░▒▓▮"
+PLAIN_MARKS = " .o-+*#"
+STYLES = ("", "dim", "yellow", "green", "green", "green", "bold green")
+COLOURS = (
+    (255, 255, 255),
+    (214, 219, 226),
+    (232, 150, 30),
+    (205, 226, 214),
+    (147, 190, 168),
+    (89, 155, 124),
+    (30, 120, 80),
+)
+WORDS = ("not made yet", "finished", "looked at", "mostly noise", "half clean", "nearly clean", "made")
+WHOLE = (MISSING, FINISHED, SEEN, MADE)
+"""The states of frames where every step makes its frames from noise to clean."""
 MAX_PIXELS = 50_000_000
+
+STANDS_FOR = {"poses": "the camera poses", "features": "what frames show"}
+"""What a planner may need → what the demonstration tour takes the place of."""
 
 
 class Request(Config):
@@ -86,21 +102,24 @@ def read(arguments: list[str]) -> tuple[str, dict[str, Any], Request]:
     request = validated(Request, given, "")
     if "out" in given and request.format != "png":
         raise BadValue(f"out= is where the picture goes, and format={request.format} makes none. Say format=png.")
-    if "lap" in given and "poses" not in needs:
-        raise BadValue(f"lap= is for rollouts that look at poses, and {name} does not. Leave it out.")
+    if "lap" in given and not needs & STANDS_FOR.keys():
+        raise BadValue(
+            f"lap= is for rollouts that look at poses or at what frames show, and {name} does not. Leave it out."
+        )
     return name, options, request
 
 
 def plan(name: str, options: dict[str, Any], request: Request) -> Iterator[Step]:
-    """The steps; a rollout that needs poses is given the demonstration tour."""
-    needs_poses = "poses" in registry.card("rollout", name).needs
+    """The steps; a rollout that needs poses or features is given those of the demonstration tour."""
+    needs = registry.card("rollout", name).needs
     return registry.build("rollout", name, options).plan(
         frames=request.frames,
         observed=request.observed,
         window=request.window,
         step=request.step,
         seed=request.seed,
-        poses=demo_tour(request.frames, request.lap) if needs_poses else None,
+        poses=demo_tour(request.frames, request.lap) if "poses" in needs else None,
+        features=demo_features(request.frames, request.lap) if "features" in needs else None,
     )
 
 
@@ -113,18 +132,31 @@ def demo_tour(frames: int, lap: int) -> np.ndarray:
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), 0 * turn, turn + np.pi / 2], axis=1)
 
 
+def demo_features(frames: int, lap: int) -> Features:
+    """What frames of `demo_tour` show, in place of what a model would make: five numbers, of place and heading."""
+    from components.frame_choice import pose_features
+
+    shown_f5 = pose_features(demo_tour(frames, lap))
+    return lambda indices: shown_f5[list(indices)]
+
+
 def states(steps: list[Step], request: Request) -> Iterator[bytearray]:
-    """Per step, the state of every frame: MISSING, FINISHED, SEEN or MADE."""
+    """Per step, the state of every frame, MISSING … MADE; frames that a step leaves noisy are not MADE yet."""
     given = min(request.observed, request.frames)
     now = bytearray([FINISHED]) * given + bytearray([MISSING]) * (request.frames - given)
     for step in steps:
         row = bytearray(now)
         for frame in step.observed:
             row[frame] = SEEN
-        for frame in step.latent:
-            row[frame] = MADE
-            now[frame] = FINISHED
+        for frame, level in zip(step.latent, _levels(step), strict=True):
+            row[frame] = MADE - math.ceil(3 * level)
+            now[frame] = MISSING if level else FINISHED
         yield row
+
+
+def _levels(step: Step) -> tuple[float, ...]:
+    """The noise level at which the step leaves each of its latent frames; 0 is clean."""
+    return (0.0,) * len(step.latent) if step.levels is None else step.levels
 
 
 def squeezed(row: bytearray, width: int) -> list[int]:
@@ -135,17 +167,21 @@ def squeezed(row: bytearray, width: int) -> list[int]:
 
 
 def as_json(steps: list[Step]) -> str:
-    """A list of objects, a step a line."""
-    lines = (json.dumps({"observed": list(step.observed), "latent": list(step.latent)}) for step in steps)
-    return "[" + ",\n ".join(lines) + "]"
+    """A list of objects, a step a line; the key `levels` is there only where a step has noise levels."""
+    parts = ("observed", "latent", "levels")
+    objects = ({part: getattr(step, part) for part in parts if getattr(step, part) is not None} for step in steps)
+    return "[" + ",\n ".join(map(json.dumps, objects)) + "]"
 
 
 def _title(name: str, options: dict[str, Any], request: Request) -> str:
     chosen = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
-    return (
+    title = (
         f"{chosen}: {request.frames} frames, {min(request.observed, request.frames)} given, "
         f"window {request.window}, step {request.step}"
     )
+    for need in sorted(registry.card("rollout", name).needs & STANDS_FOR.keys()):
+        title += f"\na walk round a circle, {request.lap} frames a round, stands in for {STANDS_FOR[need]}"
+    return title
 
 
 def _print_table(steps: list[Step], request: Request, title: str) -> None:
@@ -159,21 +195,35 @@ def _print_table(steps: list[Step], request: Request, title: str) -> None:
     except UnicodeEncodeError:
         marks = PLAIN_MARKS
     digits = len(str(len(steps)))
-    counts = [f"{len(step.observed)}>{len(step.latent)}" for step in steps]
+    counts = [f"{len(step.observed)}>{len(step.latent)}{_span(step)}" for step in steps]
     tail = max(map(len, counts), default=0)
     width = min(request.frames, max(10, console.width - digits - tail - 4))
-    legend = ((MADE, "made"), (SEEN, "looked at"), (FINISHED, "finished"))
-    legend = [Text(f"{marks[state]} {word}", STYLES[state]) for state, word in legend]
+    rolls = any(step.levels is not None for step in steps)
+    legend = [Text(f"{marks[state]} {WORDS[state]}", STYLES[state]) for state in _shown(steps)[:0:-1]]
+    example = "3>2 0-0.5 looks at 3, takes 2 to noise levels of 0 to 0.5" if rolls else "3>2 looks at 3, makes 2"
     console.print(Text(title, style="bold"))
-    console.print(Text("   ").join([*legend, Text("3>2 looks at 3, makes 2", "dim")]))
+    console.print(Text("   ").join([*legend, Text(example, "dim")]))
     console.print(" " * (digits + 2) + "0" + str(request.frames - 1).rjust(width - 1), style="dim")
     for i, (row, count) in enumerate(zip(states(steps, request), counts, strict=True)):
         line = Text(f"{i:>{digits}}  ", style="dim")
         for state in squeezed(row, width):
             line.append(marks[state], STYLES[state])
         console.print(line.append(f"  {count:>{tail}}", "dim"))
-    total = sum(len(step.latent) for step in steps)
-    console.print(f"{len(steps)} steps make {total} frames." if steps else "Nothing to make: every frame is given.")
+    total = sum(_levels(step).count(0) for step in steps)
+    number = f"{len(steps)} steps of one network call" if rolls else f"{len(steps)} steps"
+    console.print(f"{number} make {total} frames." if steps else "Nothing to make: every frame is given.")
+
+
+def _span(step: Step) -> str:
+    """Lowest and highest noise level at which a step leaves its frames; empty where it makes them whole."""
+    if step.levels is None:
+        return ""
+    return " " + "-".join(f"{level:.2g}" for level in dict.fromkeys((min(step.levels), max(step.levels))))
+
+
+def _shown(steps: list[Step]) -> tuple[int, ...]:
+    """The states that a picture of the plan may have, in order."""
+    return tuple(range(len(WORDS))) if any(step.levels is not None for step in steps) else WHOLE
 
 
 def save_picture(steps: list[Step], request: Request, title: str) -> Path:
@@ -184,14 +234,15 @@ def save_picture(steps: list[Step], request: Request, title: str) -> Path:
         raise BadValue(f"a picture of {len(steps)} steps by {request.frames} frames is too large. Use format=json.")
     wide = max(1, 1000 // request.frames)
     tall = max(1, min(12, 1200 // max(1, len(steps))))
-    left, top = 8, 44
-    size = (max(request.frames * wide, 560) + 2 * left, len(steps) * tall + top + left)
+    left, top = 8, 44 + 16 * title.count("\n")
+    size = (max(request.frames * wide, 140 * len(_shown(steps))) + 2 * left, len(steps) * tall + top + left)
     picture = Image.new("RGB", size, (244, 245, 247))
     draw = ImageDraw.Draw(picture)
     draw.text((left, 6), title, fill=(20, 20, 20))
-    for i, word in enumerate(WORDS):
-        draw.rectangle((left + 130 * i, 25, left + 130 * i + 10, 35), fill=COLOURS[i], outline=(150, 150, 150))
-        draw.text((left + 130 * i + 16, 24), word, fill=(20, 20, 20))
+    for i, state in enumerate(_shown(steps)):
+        x, y = left + 130 * i, top - 19
+        draw.rectangle((x, y, x + 10, y + 10), fill=COLOURS[state], outline=(150, 150, 150))
+        draw.text((x + 16, y - 1), WORDS[state], fill=(20, 20, 20))
     if steps:
         rows = b"".join(bytes(row) for row in states(steps, request))
         grid = Image.frombytes("P", (request.frames, len(steps)), rows)
