@@ -73,7 +73,7 @@ def _about(board: PooledBoard, column: Column) -> list[str]:
     others = [row for row, _ in models if row is not window]
     if window is not None and others:
         against = [_against(row, window, column, digits) for row in others]
-        sentences.append(f"{column.name}, against {window.label}: {'; '.join(against)}.")
+        sentences.append(f"{column.name}, difference to {window.label}: {'; '.join(against)}.")
     return [*sentences, *_controls(board, column, digits)]
 
 
@@ -110,7 +110,7 @@ def _against(row: PooledRow, window: PooledRow, column: Column, digits: int) -> 
     if not gap.clear:
         return f"{row.label} cannot be told apart, {interval}{tail}"
     verdict = "better" if (gap.value > 0) == column.higher_is_better else "worse"
-    return f"{row.label} is {verdict} by {interval}{tail}"
+    return f"{row.label} is {verdict}, {interval}{tail}"
 
 
 def _controls(board: PooledBoard, column: Column, digits: int) -> list[str]:

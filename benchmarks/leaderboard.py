@@ -79,6 +79,8 @@ class Cell:
     rank: str = ""
     decimals: int = 3
     """The same for a whole column."""
+    seed_deviation: float | None = None
+    """Of pooled rows: the standard deviation of the training seeds' means."""
 
     @property
     def value(self) -> str:
@@ -102,6 +104,8 @@ class Row:
     older: int = 0
     """How many earlier runs of the same recipe stand behind it."""
     cells: dict[Column, Cell] = field(default_factory=dict)
+    seeds: int = 0
+    """Training seeds that a pooled row stands for; 0 for the row of one record."""
 
     @property
     def record(self) -> Record:
@@ -122,6 +126,8 @@ class Board:
     parts: list[Column]
     """The same metrics by frame type or bin."""
     rows: list[Row]
+    notes: tuple[str, ...] = ()
+    """Sentences to stand below the table."""
 
     @property
     def parts_by_metric(self) -> list[list[Column]]:

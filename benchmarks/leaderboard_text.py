@@ -19,16 +19,27 @@ CSV_HEADER = (
     "suite", "version", "dataset", "row", "kind", "role", "metric", "part", "value", "low", "high", "n",
     "unit", "higher_is_better", "rank", "key", "recipe_hash", "git_commit", "created",
 )  # fmt: skip
+CSV_SEEDS = ("seeds", "seed_deviation")
+"""Further columns where any row is pooled over training seeds."""
 
 
 def cost_columns(row: Row) -> dict[str, str]:
-    """What stands beside every score: parameters, FLOPs, network calls and seconds per frame, memory, training time."""
+    """What stands beside every score: parameters, FLOPs, network calls and seconds per frame, memory, training time.
+
+    Of pooled rows also what the figures rest on, and the FLOPs of a generated frame.
+    """
     cost = row.record.cost
+    videos = max((cell.part.n for cell in row.cells.values()), default=0)
+    pooled = {"videos × seeds": f"{videos} × {row.seeds}"} if row.seeds else {}
+    flops = cost.flops.get("generated_frame")
+    counted = {"GFLOP/frame": "–" if flops is None else f"{flops / 1e9:.3g}"} if row.seeds else {}
     trained = sum(cost.trained_seconds.values())
     parameters = cost.parameters.get("total", sum(cost.parameters.values()))
     return {
+        **pooled,
         "parameters": f"{parameters / 1e6:.2f} M" if parameters else "–",
         "calls/frame": "–" if cost.network_calls_per_frame is None else f"{cost.network_calls_per_frame:.3g}",
+        **counted,
         "s/frame": "–" if cost.seconds_per_frame is None else f"{cost.seconds_per_frame:.3g}",
         "peak MiB": "–" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 2**20:.0f}",
         "trained s": f"{trained:.0f}" if trained else "–",
@@ -48,7 +59,7 @@ def tables(boards: Sequence[Board], broken: Mapping[str, str], width: int = 120)
         for group in _fitting(columns, width - 4 - max(len(row_label(row)) for row in board.rows)):
             shown.append(_table(title, board.rows, group))
             title = f"{board.title}, continued"
-        shown.append(Text(LEGEND + "\n", style="dim"))
+        shown.append(Text("\n".join((LEGEND, *board.notes)) + "\n", style="dim"))
     shown += [Text(f"not a record: {clean(name)}: {clean(reason)}", style="yellow") for name, reason in broken.items()]
     return shown
 
@@ -108,6 +119,7 @@ def markdown(boards: Sequence[Board], broken: Mapping[str, str]) -> str:
             title = escape_markdown(columns[0].name + columns[0].tail)
             lines += ["", f"{title}, by frame type and bin:", "", *_grid(board, columns, costs=False)]
         lines += ["", LEGEND, ""]
+        lines += [*(f"- {escape_markdown(note)}" for note in board.notes), ""] if board.notes else []
     if broken:
         lines += ["Not read:", ""]
         lines += [f"- {escape_markdown(name)}: {escape_markdown(reason)}" for name, reason in broken.items()]
@@ -145,13 +157,19 @@ def as_csv(boards: Sequence[Board]) -> str:
     """One line per row, metric and part, so that any tool can pivot it. Text cells never start a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    pooled = any(row.seeds for board in boards for row in board.rows)
+    writer.writerow(CSV_HEADER + (CSV_SEEDS if pooled else ()))
     for board in boards:
         for row in board.rows:
             for column in (*board.columns, *board.parts):
                 if column in row.cells:
-                    writer.writerow(_csv_line(row, column, row.cells[column]))
+                    line = _csv_line(row, column, row.cells[column])
+                    writer.writerow(line + _csv_seeds(row, row.cells[column]) if pooled else line)
     return out.getvalue()
+
+
+def _csv_seeds(row: Row, cell: Cell) -> list[object]:
+    return [row.seeds or 1, "" if cell.seed_deviation is None else repr(cell.seed_deviation)]
 
 
 def _csv_line(row: Row, column: Column, cell: Cell) -> list[object]:

@@ -100,9 +100,9 @@ def pool(entries: Sequence[Entry], suite: str | None = None) -> list[PooledBoard
     return [_board(group) for group in by_protocol(entries, suite)]
 
 
-def has_seeds(boards: Sequence[PooledBoard]) -> bool:
-    """Whether any strategy was trained more than once, so that pooling says something."""
-    return any(row.seeds > 1 for board in boards for row in board.rows)
+def worth_pooling(board: PooledBoard) -> bool:
+    """Whether a board says more than its single records: several training seeds, or headlines to draw findings from."""
+    return bool(board.headline) or any(row.seeds > 1 for row in board.rows)
 
 
 def compare(left: PooledRow, right: PooledRow, metric: str) -> PairedDifference | None:

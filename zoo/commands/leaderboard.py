@@ -1,8 +1,11 @@
-"""``zoo leaderboard [results=DIR] [suite=NAME] [format=table|markdown|csv|html] [out=PATH] [committed=true]``
+"""``zoo leaderboard [results=DIR] [suite=NAME] [format=table|markdown|csv|html] [out=PATH] [committed=true]
+                     [pool=seeds|none]``
 
 Shows the records of ./runs/records (or of results=DIR) as a table; Markdown and CSV go to the screen or to out=PATH,
 HTML to out=PATH (leaderboard.html by default): one file with curves, videos and the provenance of every row. With
-committed=true the records that come with the project are shown too. Nothing is computed and no record is changed.
+committed=true the records that come with the project are shown too. Rows of one strategy that differ in their training
+seeds become one row, with intervals over videos and seeds and a paragraph of findings, wherever there are several seeds
+or headline metrics; pool=seeds does so everywhere and pool=none nowhere. No record is changed.
 """
 
 from __future__ import annotations
@@ -11,35 +14,40 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import BadValue, UserError, nearest
 from zoo.overrides import keywords, split
 
-KEYS = ("results", "suite", "format", "out", "committed")
+if TYPE_CHECKING:
+    from benchmarks.leaderboard import Collection
+
+KEYS = ("results", "suite", "format", "out", "committed", "pool")
 FORMATS = ("table", "markdown", "csv", "html")
+POOLS = ("seeds", "none")
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
     options = _options(arguments)
-    from benchmarks.leaderboard import boards, collect
+    from benchmarks.leaderboard import collect
+    from benchmarks.pooled_table import chosen
 
     folders = _folders(options)
     collection = collect(folders)
     if not collection.entries and not collection.broken:
         places = ", ".join(map(str, folders))
         raise UserError(f"no records in {places}; make some with: python -m zoo.run recipe=quickstart")
-    found = boards(collection.entries, options.get("suite"))
     style = options.get("format", "table")
-    if style == "table":
-        _print_tables(found, collection.broken)
-        return 0
-    from benchmarks import leaderboard_page, leaderboard_text
-    from zoo import citations
-
     if style == "html":
-        text = leaderboard_page.render(found, collection, citations.entries())
+        text = _page(collection, options)
     else:
+        from benchmarks import leaderboard_text
+
+        found = chosen(collection.entries, options.get("suite"), options.get("pool", ""))
+        if style == "table":
+            _print_tables(found, collection.broken)
+            return 0
         text = leaderboard_text.as_csv(found) if style == "csv" else leaderboard_text.markdown(found, collection.broken)
     out = options.get("out", "leaderboard.html" if style == "html" else "")
     if out:
@@ -50,14 +58,29 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _page(collection: Collection, options: Mapping[str, str]) -> str:
+    """The HTML page; it shows single rows below the pooled ones, so that pool=none only leaves the latter out."""
+    from benchmarks import leaderboard_page
+    from benchmarks.leaderboard import boards
+    from benchmarks.pooled import pool
+    from zoo import citations
+
+    suite = options.get("suite")
+    pooled = [] if options.get("pool") == "none" else pool(collection.entries, suite)
+    folder = Path(options.get("out", "leaderboard.html")).resolve().parent
+    found = boards(collection.entries, suite)
+    return leaderboard_page.render(found, collection, citations.entries(), pooled=pooled, folder=folder)
+
+
 def show(folder: Path, only: Sequence[Path]) -> None:
     """Print the table of some records of a folder, beside whatever could not be read there."""
-    from benchmarks.leaderboard import boards, collect
+    from benchmarks.leaderboard import collect
+    from benchmarks.pooled_table import chosen
 
     collection = collect([folder])
     wanted = {path.resolve() for path in only}
     kept = [entry for entry in collection.entries if entry.path.resolve() in wanted]
-    _print_tables(boards(kept), collection.broken)
+    _print_tables(chosen(kept), collection.broken)
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
@@ -65,6 +88,8 @@ def _options(arguments: list[str]) -> dict[str, str]:
     options = dict(split(arguments))
     if options.get("format", "table") not in FORMATS:
         raise BadValue(f"format={options['format']} is not known." + nearest(options["format"], FORMATS))
+    if options.get("pool", "seeds") not in POOLS:
+        raise BadValue(f"pool={options['pool']} is not known." + nearest(options["pool"], POOLS))
     if options.get("committed", "false") not in ("true", "false"):
         raise BadValue(f"committed={options['committed']} must be true or false.")
     if options.get("format", "table") == "table" and "out" in options:
