@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from components.contracts import Clip
 from zoo import compose
 from zoo.pipeline import Pipeline, full, module_of, source_of
 from zoo.progress import Bar, say
-from zoo.rows import SHOWN, control_row, model_row, write_row
+from zoo.rows import control_row, model_row, shown, write_row
 from zoo.store import DIGEST_KEY, StageDir, write_json
 
 if TYPE_CHECKING:
@@ -113,7 +112,10 @@ class Evaluation:
         """The generated videos uint8 [T, H, W, 3], in the order of the clips; generates them first if needed."""
         self._see_to_videos()
         for index in range(len(self.clips)):
-            yield np.load(self.sample_dir.path / f"{index:04d}.npy", mmap_mode="r")
+            yield np.load(self._video(index), mmap_mode="r")
+
+    def _video(self, index: int) -> Path:
+        return self.sample_dir.path / f"{index:04d}.npy"
 
     def _see_to_videos(self) -> None:
         if not self.sample_dir.done:
@@ -158,8 +160,8 @@ class Evaluation:
 
     @property
     def group(self) -> str:
-        """Rows of one generator on one test set, which can be compared video by video."""
-        return records.digest([self.pipeline.generator_dir.name, self.suite.protocol, self.judged_on])
+        """Rows of one test set, which can be compared video by video."""
+        return records.digest([self.suite.protocol, self.judged_on])
 
     def row(self) -> Path:
         """The record of this recipe, as a file; judged now unless it was before."""
@@ -168,7 +170,8 @@ class Evaluation:
             say(f"{self.label}: judged before, in {path}")
             return path
         results = self._score()
-        path = self._write(model_row(self, results), list(islice(self.videos(), SHOWN)))
+        places = shown(self.clips)
+        path = self._write(model_row(self, results), [np.load(self._video(place)) for place in places])
         self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
         return path
 
@@ -199,17 +202,19 @@ class Evaluation:
         return ", ".join(f"{key}={_short(value)}" for key, value in told.items())
 
     def _write(self, record: records.Record, videos: list[np.ndarray]) -> Path:
-        return write_row(record, self.records_folder, self.clips, videos, self.suite.context)
+        """`videos` are those of the clips that are shown beside a record."""
+        clips = [self.clips[place] for place in shown(self.clips)]
+        return write_row(record, self.records_folder, clips, videos, self.suite.context)
 
     # ------------------------------------------------------------------------------------------------ controls
 
     def controls(self) -> list[Path]:
-        """The records of the suite's floors and ceilings for this group; scored once."""
+        """The records of the suite's floors and ceilings; scored once for a test set and a tokenizer."""
         folder = self.pipeline.store.stage_dir(
             "controls",
             {
                 "tokenizer": self.pipeline.tokenizer_dir.name,
-                "group": self.group,
+                "test": self.judged_on,
                 "suite": self.suite.reference().model_dump(mode="json"),
                 DIGEST_KEY: source_of(
                     "benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)
@@ -230,7 +235,9 @@ class Evaluation:
         def reconstruct(video: np.ndarray) -> np.ndarray:
             return self.pipeline.model().reconstruct(video)
 
-        rows = harness.control_rows(self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=SHOWN)
+        rows = harness.control_rows(
+            self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=shown(self.clips)
+        )
         with Bar("judging floors and ceilings", len(self.suite.controls)) as bar:
             for row in rows:
                 yield self._write(control_row(self, row), list(row.videos))
