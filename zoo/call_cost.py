@@ -110,20 +110,19 @@ def counted(forward: Callable[[], Any]) -> tuple[Call, Any]:
 
 def trained(forward: Callable[[], Any]) -> tuple[float, int]:
     """FLOPs of `forward()` and the bytes it keeps for the backward pass, every storage once."""
-    kept: dict[int, int] = {}
+    kept: dict[int, Any] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         if not isinstance(tensor, torch.nn.Parameter):
             storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage.nbytes()
+            kept[storage._cdata] = storage  # held: a storage that is freed could lend its address to another
         return tensor
 
     counter, attention = FlopCounterMode(display=False), FusedAttention()
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with torch.device("meta"), counter, attention, hooks:
-        result = forward()  # held until the end: a storage that is freed early could lend its address to another
-    del result
-    return counter.get_total_flops() + attention.flops, sum(kept.values())
+        forward()
+    return counter.get_total_flops() + attention.flops, sum(storage.nbytes() for storage in kept.values())
 
 
 class NetworkCost:
@@ -137,10 +136,10 @@ class NetworkCost:
         self._calls: dict[tuple[int, int, bool], Call] = {}
         self._memories: dict[int, tuple[Call, Memory]] = {}
 
-    def inputs(self, observed: int, latent: int) -> tuple[Tensor, Window, Condition]:
+    def inputs(self, observed: int, latent: int, device: str = "meta") -> tuple[Tensor, Window, Condition]:
         """Latents [1, C, F, H, W] of the first `observed` and last `latent` frames, and what is told of them."""
         frames = observed + latent
-        with torch.device("meta"):
+        with torch.device(device):
             marks = torch.cat([torch.full((1, n), flag) for n, flag in ((observed, True), (latent, False))], dim=1)
             window = Window(torch.zeros(1, frames), marks, torch.full((1, frames), True))
             condition = Condition(

@@ -96,9 +96,13 @@ def point_cells(plan: dict[str, Any]) -> list[str]:
 
 
 def point_label(plan: dict[str, Any]) -> str:
-    """What the sweep set here, rollouts by their bare name; the rollout where nothing was swept."""
-    point = plan["point"] or {"rollout": plan["rollout_name"]}
-    return ", ".join(str(value) if key == "rollout" else f"{key}={value}" for key, value in point.items())
+    """The rollout and its swept options, then whatever else the sweep set here."""
+    point = dict(plan["point"])
+    rollout = point.pop("rollout", plan["rollout_name"])
+    options = dict(rollout) if isinstance(rollout, dict) else {"name": rollout}
+    said = [str(options.pop("name", plan["rollout_name"]))]
+    said += [f"{key}={value}" for key, value in options.items()]
+    return ", ".join([" ".join(said), *(f"{key}={value}" for key, value in point.items())])
 
 
 def _print_json(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
