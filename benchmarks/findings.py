@@ -128,10 +128,12 @@ def _controls(board: PooledBoard, column: Column, digits: int) -> list[str]:
     if tied:
         sentences.append(f"{column.name}: {_list(tied)} (control) cannot be told apart from the best model.")
     if floors and not sentences:
-        sentences.append(f"{column.name}: every floor ({_list([c.control for c in floors])}) is below the best model.")
+        sentences.append(
+            f"{column.name}: every floor ({_list([c.control for c in floors])}) is worse than the best model."
+        )
     beaten = [c.control for c in checks if c.role == "ceiling" and not c.topped and not c.tied]
     if beaten:
-        sentences.append(f"{column.name}: the best model is above the ceiling of {_list(beaten)}.")
+        sentences.append(f"{column.name}: the best model is better than the ceiling {_list(beaten)}.")
     return sentences
 
 

@@ -49,11 +49,11 @@ def strategy(record: Record) -> str:
 
 
 def named(record: Record) -> str:
-    """The label without seed, world and context: ``rollout=long_range``, or a control's name."""
+    """The label without seed, case, world and context: ``rollout=long_range``, or a control's name."""
     point = record.recipe.get("point")
     if record.kind == "control" or not isinstance(point, Mapping) or not point:
         return clean(record.label or record.name)
-    kept = {k: v for k, v in point.items() if k.rsplit(".", 1)[-1] != "seed" and k.split(".")[0] != "suite"}
+    kept = {k: v for k, v in point.items() if k.split(".")[-1] != "seed" and k.split(".")[0] not in ("suite", "case")}
     if not kept and "rollout" in record.components:
         kept = {"rollout": record.components["rollout"]}
     return clean(", ".join(f"{key}={_said(value)}" for key, value in kept.items()) or record.label or record.name)

@@ -148,7 +148,7 @@ def long500(
         videos=dict(zip(EPISODES, bins, strict=True)),
     )
     fields = {
-        "name": "long_range", "label": f"seed={seed}, suite.world={world}, rollout={strategy}",
+        "name": "long_range", "label": f"seed={seed}, rollout={strategy}",
         "group": f"{world}{seed}",
         "suite": SuiteReference(
             name="long500", version=1, options={"world": world, "context": context, "headlines": list(HEADLINES)}
@@ -157,7 +157,7 @@ def long500(
             "rollout": {"name": strategy}, "seed": seed, "sample": {"seed": seed, "window": 16},
             "train": {"tokenizer": {"seed": 0}, "generator": {"seed": seed, "lr": 2e-3}},
             "suite": {"name": "long500", "world": world, "context": context},
-            "point": {"seed": seed, "suite.world": world, "rollout": strategy},
+            "point": {"seed": seed, "suite.context": context, "rollout": strategy, "case": world},
         },
         "recipe_hash": digest([strategy, seed, world, context]),
         "seeds": {"generator": seed, "sample": seed, "suite": 0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import numpy as np
 import pytest
 import synthetic_records as made
 
-from benchmarks import pooled_figures
-from benchmarks.leaderboard import Entry
+from benchmarks import leaderboard_text, pooled_figures
+from benchmarks.findings import control_check, findings
+from benchmarks.leaderboard import Entry, boards
 from benchmarks.pooled import compare, pool, worth_pooling
-from benchmarks.pooled_identity import without_seeds
-from benchmarks.record import Curve, Metric, Part
-from zoo.errors import UserError
+from benchmarks.pooled_identity import named, without_seeds
+from benchmarks.pooled_table import chosen, table
+from benchmarks.record import Curve, Metric, Part, write
+from zoo.commands.leaderboard import main
+from zoo.errors import BadValue, UserError
 
 PD, PLACE, FD = made.HEADLINES
 
@@ -76,6 +81,15 @@ def test_another_recipe_is_another_row_and_the_label_says_in_what(change):
     labels = [row.label for row in board_of([plain, other]).rows]
     assert len(set(labels)) == 2
     assert any(word in " ".join(labels) for word in ("rollout.distant=spread", "train.generator.lr=1.0"))
+
+
+def test_a_swept_part_is_named_with_its_options():
+    record = made.long500("long_range", 0, 0.5)
+    point = {"rollout": {"name": "long_range", "distant": "spread"}, "train.generator.seed": 3, "case": "maze500"}
+    swept = record.model_copy(update={"recipe": record.recipe | {"point": point}})
+    assert named(swept) == "rollout=long_range(distant=spread)"
+    only_seed = record.model_copy(update={"recipe": record.recipe | {"point": {"seed": 3}}})
+    assert named(only_seed) == "rollout=long_range"
 
 
 def test_another_metric_key_is_another_row():
@@ -249,3 +263,114 @@ def test_rows_of_other_keys_are_not_compared():
     assert compare(*board.rows, PD) is None
     assert compare(*board.rows, "none") is None
     assert compare(*board.rows, PLACE) is not None
+
+
+# ------------------------------------------------------------------------------------------------ findings
+
+
+def said(board, *words):
+    return [line for line in findings(board) if all(word in line for word in words)]
+
+
+def test_findings_name_the_best_the_tied_and_the_gain_over_the_window(study):
+    (best,) = said(study[0], PD, "best mean")
+    assert "rollout=long_range has" in best and "rollout=hierarchical cannot be told apart" in best
+    assert "lower is better; 8 videos × 3 training seeds, deviation between seeds" in best
+    (gain,) = said(study[0], PLACE, "difference to rollout=autoregressive")
+    assert "rollout=long_range is better, +" in gain and "better in 3 of 3 seeds" in gain
+    (lower,) = said(study[0], PD, "difference to rollout=autoregressive")
+    assert "rollout=long_range is better, -0.1" in lower
+    assert said(study[0], FD, "by overlap of intervals")
+    assert "3 training seeds" in findings(study[0])[-1]
+    assert not said(study[0], "psnr"), "shown, but no headline"
+
+
+def test_findings_say_who_is_worse_and_who_is_alone(study):
+    poor = [made.long500("rolling", seed, 0.75) for seed in made.SEEDS]
+    board = board_of([r for r in made.long_range_study() if r.dataset.name == "maze500"] + poor)
+    assert "rollout=rolling is worse, +" in said(board, PD, "difference")[0]
+    alone = board_of([made.long500("long_range", seed, 0.5) for seed in made.SEEDS])
+    assert "it is the only model" in findings(alone)[0]
+    clear = board_of([r for r in made.long_range_study() if "hierarchical" not in r.label and r.group[:4] == "maze"])
+    assert "every other model is worse" in said(clear, PD, "best mean")[0]
+    single = board_of([made.long500(name, 0, level) for name, level in made.LONG.items()])
+    assert "One training seed" in findings(single)[-1]
+
+
+def test_no_headlines_no_findings():
+    (board,) = pool(entries(made.everyone()))
+    assert findings(board) == [] and control_check(board) == []
+
+
+def test_controls_that_behave_are_said_to(study):
+    checks = control_check(study[0])
+    assert {(check.metric, check.control) for check in checks} == {
+        (metric, control) for metric in made.HEADLINES for control in ("mean_context", "copy_last")
+    }
+    assert not any(check.topped or check.tied for check in checks)
+    assert all(check.model in ("rollout=long_range", "rollout=hierarchical") for check in checks)
+    assert said(study[0], PD, "every floor", "is worse")
+    assert not said(study[0], "WARNING")
+
+
+@pytest.mark.parametrize("role", ["floor", ""])
+def test_a_control_that_wins_a_headline_is_named_loudly(role):
+    records = [r for r in made.long_range_study() if r.dataset.name == "maze500"]
+    board = board_of([*records, made.long500_control("blurred", role, 0.3, 0)])
+    assert {c.metric for c in control_check(board) if c.topped and c.control == "blurred"} == set(made.HEADLINES)
+    (warning,) = said(board, "WARNING", PD)
+    assert "blurred tops every model" in warning and "not fit" in warning
+    assert not said(board, PD, "every floor")
+
+
+def test_a_control_that_cannot_be_told_apart_and_a_ceiling_below_the_model():
+    records = [r for r in made.long_range_study() if r.dataset.name == "maze500" and r.kind == "model"]
+    near = board_of([*records, made.long500_control("frozen", "floor", 0.5, 0)])
+    assert said(near, "frozen (control) cannot be told apart") and not said(near, "WARNING")
+    low = board_of([*records, made.long500_control("reconstruction", "ceiling", 0.9, 0)])
+    assert said(low, PD, "better than the ceiling reconstruction") and control_check(low) == []
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for record in made.long_range_study():
+        write(record, tmp_path)
+    return tmp_path
+
+
+def test_pooled_tables_show_ties_seeds_cost_and_findings(folder, capsys):
+    assert main([f"results={folder}", "format=markdown"]) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith("| rollout=long_range"))
+    assert "≈**0.5" in line and "| 8 × 3 |" in line and "| 2.00 M | 0.5 | 2 | 0.02 |" in line
+    header = next(line for line in text.splitlines() if line.startswith("| row"))
+    assert [cell.split()[0] for cell in header.split("|")[2:5]] == list(made.HEADLINES)
+    assert "cannot be told apart from it" in text and text.count("## long500 v1") == 2
+    assert main([f"results={folder}", "suite=long500"]) == 0
+    assert "8 × 3" in capsys.readouterr().out
+
+
+def test_pool_none_shows_every_record(folder, capsys):
+    assert main([f"results={folder}", "format=csv", "pool=none"]) == 0
+    single = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert main([f"results={folder}", "format=csv"]) == 0
+    pooled = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "seeds" not in single[0] and len(single) == 2 * (9 + 3) * (4 + 2)
+    assert len(pooled) == 2 * 6 * (4 + 2)
+    (line,) = [x for x in pooled if (x["row"], x["metric"], x["dataset"]) == ("rollout=long_range", PD, "maze500")]
+    assert (line["n"], line["seeds"], line["rank"]) == ("8", "3", "tie") and float(line["seed_deviation"]) > 0
+    assert len(line["recipe_hash"].split()) == 3
+    with pytest.raises(BadValue, match="seeds"):
+        main([f"results={folder}", "pool=seed"])
+
+
+def test_single_seeds_without_headlines_look_as_ever():
+    records = entries(made.everyone())
+    assert chosen(records) == boards(records) == chosen(records, how="none")
+    (forced,) = chosen(records, how="seeds")
+    assert [row.label for row in forced.rows] == [row.label for row in boards(records)[0].rows]
+    assert "8 × 1" in leaderboard_text.markdown([forced], {})
+    assert table(pool(records)[0]).notes == forced.notes
