@@ -83,6 +83,21 @@ def check_built(recipe: Recipe, suite: Any) -> None:
             f"task '{recipe.part('task').name}' never learns to continue a video, so all {latents} latent "
             f"frames must be made in one step: lower suite.frames, or raise sample.window and sample.step to {latents}."
         )
+    _check_plan(recipe, suite, tokenizer, task)
+
+
+def _check_plan(recipe: Recipe, suite: Any, tokenizer: Any, task: Any) -> None:
+    """Ask the rollout for its first step on the suite's sizes: it refuses what it cannot plan."""
+    given = task.context(suite.context)
+    plan = compose.build("rollout", recipe.part("rollout")).plan(
+        frames=tokenizer.latent_frames(suite.frames),
+        observed=tokenizer.latent_frames(given) if given else 0,
+        window=recipe.sample.window,
+        step=recipe.sample.step,
+        poses=np.zeros((tokenizer.latent_frames(suite.frames), 4), np.float32),
+        features=lambda frames: np.zeros((len(frames), 1)),
+    )
+    next(plan, None)
 
 
 def check_guidance(recipe: Recipe, guidance: Any) -> None:
