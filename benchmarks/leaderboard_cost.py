@@ -143,13 +143,15 @@ def _across(costs: Sequence[float]) -> tuple[Callable[[float], float], list[tupl
 
 def _levels(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
     """Lines across with their names at the right end, pushed apart where they would lie on each other."""
-    placed: list[Level] = []
-    for row, style, label, y in sorted(lines, key=lambda line: line[3]):
-        above = y - 4
-        if placed:
-            above = max(above, placed[-1].text_y + LINE)
-        placed.append(Level(row, style, clean(label), y, above))
-    return placed
+    ordered = sorted(lines, key=lambda line: line[3])
+    places: list[float] = []
+    for *_, y in ordered:
+        places.append(max(y - 4, places[-1] + LINE) if places else y - 4)
+    floor = HEIGHT - BOTTOM - 4.0
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], floor)
+        floor = places[index] - LINE
+    return [Level(row, style, clean(name), y, at) for (row, style, name, y), at in zip(ordered, places, strict=True)]
 
 
 def _dots(

@@ -17,6 +17,8 @@ from benchmarks.record import Curve
 
 WIDTH, HEIGHT = 600, 270
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 30
+BEYOND = 0.4
+"""How far controls may stretch a chart beyond the models, as a share of what these span."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _chart(name: str, series: list[Series]) -> Chart | None:
         return None
     x_low, x_high = min(times), max(times)
     bottom, top = _visible(series, known)
-    y_ticks = ticks(bottom, top, 5)
+    y_ticks = [v for v in ticks(bottom, top, 6) if bottom <= v <= top] if top > bottom else ticks(bottom, top, 6)
     y_low, y_high = min(y_ticks[0], bottom), max(y_ticks[-1], top)
     x = scale(x_low, x_high, LEFT, WIDTH - RIGHT)
     y = scale(y_low, y_high, HEIGHT - BOTTOM, TOP)
@@ -108,15 +110,15 @@ def _values(series: Iterable[Series]) -> list[float]:
 
 
 def _visible(series: list[Series], known: list[float]) -> tuple[float, float]:
-    """What the y axis shows: the models whole, and no further beyond them than they themselves span.
+    """What the y axis shows: the models whole, and little beyond them of what they themselves span.
 
     A control that is perfect by construction (100 dB) would otherwise press all that matters into one line.
     """
     seen = _values(one for one in series if one.is_model)
     if not seen:
         return min(known), max(known)
-    span = (max(seen) - min(seen)) or 1.0
-    return max(min(known), min(seen) - span), min(max(known), max(seen) + span)
+    beyond = BEYOND * ((max(seen) - min(seen)) or 1.0)
+    return max(min(known), min(seen) - beyond), min(max(known), max(seen) + beyond)
 
 
 def _data(series: Series) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from benchmarks.leaderboard_curves import Chart, charts, styles
 from benchmarks.leaderboard_media import Gallery, Media, galleries
 from benchmarks.leaderboard_text import LEGEND, cost_columns
 from benchmarks.leaderboard_wall import KINDS
-from benchmarks.pooled import PooledBoard, PooledRow
+from benchmarks.pooled import PooledBoard, PooledRow, worth_pooling
 from benchmarks.record import identity
 
 
@@ -58,7 +58,7 @@ def render(
     The same records give the same bytes: the page holds no time of its own.
     """
     media = Media(folder=folder)
-    chosen = [board for board in pooled if pooled_page.worth_pooling(board)]
+    chosen = [board for board in pooled if worth_pooling(board)]
     pools = [
         (
             pooled_page.section(board, number, media),

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import leaderboard
 from benchmarks.findings import findings
 from benchmarks.leaderboard import Board, Column, clean, decimals
-from benchmarks.leaderboard_cost import Scatter, scatters
+from benchmarks.leaderboard_cost import Scatter, scatters, short_labels
 from benchmarks.leaderboard_curves import Chart, charts, short, styles
 from benchmarks.leaderboard_media import Media
 from benchmarks.leaderboard_wall import Episode, episodes
@@ -50,6 +50,8 @@ class PooledSection:
     board: PooledBoard
     ids: dict[int, str]
     styles: dict[int, str]
+    names: dict[int, str]
+    """``id(row)`` → its label without what all strategies' labels begin with."""
     findings: list[str]
     lead: list[Column]
     """The headline metrics, or all of them where none is named."""
@@ -65,24 +67,27 @@ class PooledSection:
     episodes: list[Episode]
 
 
-def worth_pooling(board: PooledBoard) -> bool:
-    """Whether a board is shown pooled: several training seeds, or metrics that its suite calls headlines."""
-    return bool(board.headline) or any(row.seeds > 1 for row in board.rows)
-
-
 def section(board: PooledBoard, number: int, media: Media) -> PooledSection:
     """Everything the page shows of one pooled board; ``number`` tells its HTML ids from another's."""
     ids = {id(row): f"p{number}r{place}" for place, row in enumerate(board.rows)}
     style = styles(board.rows)
-    lead = [column for column in board.columns if column.metric in board.headline] or board.columns
+    lead = [column for name in board.headline for column in board.columns if column.metric == name] or board.columns
     return PooledSection(
-        board=board, ids=ids, styles=style, findings=[clean(line) for line in findings(board)], lead=lead,
+        board=board, ids=ids, styles=style, names=names(board),
+        findings=[clean(line) for line in findings(board)], lead=lead,
         others=[column for column in board.columns if column not in lead],
         parts=[list(group) for _, group in groupby(board.parts, key=lambda column: (column.metric, column.key))],
         cells=_cells(board), costs={id(row): costs(row) for row in board.rows}, charts=charts(board, ids),
         banded=any(curve.band == "simultaneous" for row in board.rows for curve in row.curves.values()),
-        scatters=scatters(board, ids, style), episodes=episodes(board, ids, style, media),
+        scatters=scatters(board, ids, style), episodes=episodes(board, ids, style, names(board), media),
     )  # fmt: skip
+
+
+def names(board: PooledBoard) -> dict[int, str]:
+    """Labels as pictures have room for: ``rollout=full`` is ``full`` where every strategy begins with ``rollout=``."""
+    models = [row for row in board.rows if row.is_model]
+    brief = {id(row): name for row, name in zip(models, short_labels([row.label for row in models]), strict=True)}
+    return {id(row): brief.get(id(row), clean(row.label)) for row in board.rows}
 
 
 def _cells(board: PooledBoard) -> dict[int, dict[Column, Shown]]:

@@ -79,14 +79,18 @@ class Episode:
         return {"fps": self.frames.fps, "count": self.frames.count, "runs": self.frames.runs}
 
 
-def episodes(board: PooledBoard, ids: dict[int, str], styles: dict[int, str], media: Media) -> list[Episode]:
+def episodes(
+    board: PooledBoard, ids: dict[int, str], styles: dict[int, str], labels: dict[int, str], media: Media
+) -> list[Episode]:
     """One wall per episode that any row shows, in the order in which the first row names them.
 
-    A row's video is that of its first seed; the truth is shown once, from the first row that has it.
+    The dictionaries hold each row's HTML id, class of its colour and label, by ``id(row)``. A row's video is that of
+    its first seed; the truth is shown once, from the first row that has it.
     """
     found = []
     for name in _names(board.rows):
-        tiles = [tile for row in board.rows if (tile := _tile(row, name, ids[id(row)], styles[id(row)], media))]
+        looks = [(row, labels[id(row)], ids[id(row)], styles[id(row)]) for row in board.rows]
+        tiles = [tile for look in looks if (tile := _tile(*look, name, media))]
         if not tiles:
             continue
         frames = _frames(board.rows, name, media)
@@ -109,13 +113,13 @@ def _first(rows: Sequence[PooledRow], name: str) -> tuple[Entry, str] | None:
     return next(having, None)
 
 
-def _tile(row: PooledRow, episode: str, identifier: str, style: str, media: Media) -> Tile | None:
+def _tile(row: PooledRow, label: str, identifier: str, style: str, episode: str, media: Media) -> Tile | None:
     name = f"video/{episode}"
     if name not in row.entries[0].record.artifacts:
         return None
     address = media.address(row.entries[0], row.label, name)
     kind = "model" if row.is_model else "control"
-    return None if address is None else Tile(clean(row.label), identifier, style, kind, address)
+    return None if address is None else Tile(label, identifier, style, kind, address)
 
 
 def _truth(rows: Sequence[PooledRow], episode: str, media: Media) -> Tile | None:
