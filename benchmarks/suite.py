@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from benchmarks import protocols
 from benchmarks.record import SuiteReference, digest
 from zoo.errors import BadValue, UnknownName, nearest
 
@@ -98,8 +99,8 @@ class Suite(BaseModel):
 
 
 def names() -> list[str]:
-    """All suites, by file name."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    """All suites: ours by file name, and the protocols of other papers."""
+    return sorted({*(path.stem for path in FOLDER.glob("*.yaml")), *protocols.protocols()})
 
 
 def entry(value: Any) -> Entry:
@@ -152,7 +153,7 @@ def load(wanted: str | Mapping[str, Any]) -> Suite:
     name = given.pop("name", None)
     if name not in names():
         raise UnknownName(f"no suite is named '{name}'.{nearest(str(name), names())}")
-    frozen = {**yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")), "name": name}
+    frozen = {**_frozen(name), "name": name}
     worlds = frozen.get("worlds", {})
     allowed = sorted(set(Suite.model_fields) - FIXED - (set() if worlds else {"world"}))
     for option in given:
@@ -167,6 +168,12 @@ def load(wanted: str | Mapping[str, Any]) -> Suite:
     suite = asked.model_copy(update={"modified": bool(overrides), "overrides": overrides})
     _check(suite)
     return suite
+
+
+def _frozen(name: str) -> dict[str, Any]:
+    if name in protocols.protocols():
+        return protocols.suite_options(name)
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _settled(frozen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks import protocols
 from benchmarks import record as records
 from benchmarks import suite as suites
 from benchmarks.enough import check_enough
@@ -19,7 +20,7 @@ from benchmarks.frame_types import frame_types
 from benchmarks.harness import episodes
 from components.doom_map import carve, map_text
 from components.tour import KINDS, draw_tour
-from zoo import recipe_names, registry
+from zoo import citations, recipe_names, registry
 from zoo.errors import BadValue, UnknownName
 
 
@@ -234,3 +235,39 @@ def test_too_few_videos_are_named_with_the_number_needed_before_work():
         check_enough(suite, clips, dataset="d")
     check_enough(suite.model_copy(update={"metrics": suite.metrics[:1]}), clips, dataset="d")
     check_enough(suite, [*clips, *clips], dataset="d")
+
+
+# -------------------------------------------------------------------------------------- protocols of other papers
+
+
+@pytest.mark.parametrize("name", protocols.protocols())
+def test_a_protocol_is_a_suite_with_the_constants_of_its_row(name):
+    row, suite = protocols.protocols()[name], suites.load(name)
+    assert suite.protocol == f"{name}@1" and suite.dataset is None and suite.split == "test"
+    assert (suite.frames, suite.context, suite.episodes) == (row.frames, row.context, row.videos)
+    assert 1 <= row.context < row.frames and row.step <= row.window and row.resolution in (64, 128, 256)
+    for entry in suite.metrics:
+        assert entry.options.get("frames", 0) <= row.frames - row.context, "its windows must fit"
+    assert row.paper in citations.entries() and row.source and row.part in registry.names("dataset")
+    assert set(row.metrics.split()) <= {"fvd", "psnr", "ssim", "lpips"}
+    assert row.dataset in suite.description and str(row.resolution) in suite.description
+
+
+def test_the_constants_that_the_papers_code_says():
+    said = protocols.protocols()
+    assert len(said) == 12 and not set(said) & {path.stem for path in suites.FOLDER.glob("*.yaml")}
+    assert {said[name].frames for name in ("teco_dmlab", "teco_minecraft", "teco_habitat")} == {300}
+    teco = said["teco_dmlab"], said["teco_minecraft"]
+    assert [(row.resolution, row.context) for row in teco] == [(64, 36), (128, 36)]
+    fdm = {name: row for name, row in said.items() if name.startswith("fdm_")}
+    assert {name: row.frames for name, row in fdm.items()} == {"fdm_minerl": 500, "fdm_mazes": 300, "fdm_carla": 1000}
+    assert all((row.context, row.window, row.step, row.videos) == (36, 20, 10, 100) for row in fdm.values())
+    assert (said["dfot_kinetics"].context, said["dfot_kinetics"].frames) == (5, 16)
+    assert (said["dfot_minecraft"].context, said["dfot_minecraft"].frames) == (25, 50)
+
+
+def test_a_protocol_may_be_overridden_and_then_says_so():
+    fewer = suites.load({"name": "teco_dmlab", "episodes": 4})
+    assert fewer.modified and fewer.protocol.startswith("teco_dmlab@1+")
+    with pytest.raises(UnknownName, match="Did you mean 'teco_dmlab'"):
+        suites.load("teco_dmlb")
