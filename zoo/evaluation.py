@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks import record as records
+from benchmarks.enough import check_enough
 from benchmarks.suite import Suite
 from components.contracts import Clip
 from zoo import compose
@@ -81,11 +82,15 @@ class Evaluation:
         return harness.dataset_name(self.dataset_reference.name, self.dataset_reference.fingerprint)
 
     def check(self) -> None:
-        """Refuse, before anything is trained, test clips that the suite cannot judge: the shortest is scored once."""
+        """Refuse, before anything is trained, test clips that the suite cannot judge.
+
+        The shortest is scored once, and for every metric it is seen whether there are videos enough.
+        """
         if self._known(self.evaluation_dir) is None:
             shortest = min(self.clips, key=lambda clip: clip.frames.size)
             for metric in harness.build_metrics(self.suite, self.judged_on).values():
                 metric.update(harness.scored(shortest.frames, shortest, self.suite.context))
+            check_enough(self.suite, self.clips, dataset=self.judged_on)
 
     # ---------------------------------------------------------------------------------------------- generation
 

@@ -31,7 +31,9 @@ def keys() -> list[str]:
 def part_names(axis: str) -> list[str]:
     """The alternatives of an axis; for `suite`, the protocols in benchmarks/suite."""
     if axis == "suite":
-        return sorted(path.stem for path in (registry.folder("benchmarks") / "suite").glob("*.yaml"))
+        from benchmarks.protocols import protocols
+
+        return sorted([*(path.stem for path in (registry.folder("benchmarks") / "suite").glob("*.yaml")), *protocols()])
     return registry.names(axis)
 
 
