@@ -43,27 +43,37 @@ def by_gap(videos: Sequence[VideoValues], age: int, column: int, setting: Settin
 def recalled(video: Scored, kinds: np.ndarray, *, distractors: int, side: int, yaw: float, seed: int) -> np.ndarray:
     """1 where a revisiting frame is nearer to the truth than to each of K true frames of other views, else 0.
 
-    Float64 [T - context], NaN off revisits and where the episode holds fewer than K other views: places at least FAR
-    cells away or directions at least twice ``yaw`` away, drawn by (seed, episode), the same for every row of a table.
-    Frames are compared on a side × side grid.
+    Float64 [T - context], NaN off revisits and where no K other views are found. The K + 1 frames are views of which no
+    two agree (FAR cells apart, or turned by 1.5 ``yaw``): were two of the others nearly one frame, luck would win more
+    often than 1 / (K + 1). Drawn by (seed, episode), the same for every row of a table; compared on a side × side grid.
     """
     right = np.full(len(kinds), np.nan)
     rows = np.flatnonzero(kinds > UNSEEN)
     if not len(rows) or video.poses is None:
         return right
     at = rows + video.context
-    cells, turn = pose_gaps(video.poses[at], video.poses)
-    other = (cells >= FAR) | (turn >= 2 * yaw)
-    if other.shape[1] <= distractors:
-        return right
     name = int.from_bytes(hashlib.blake2b(video.episode.encode(), digest_size=8).digest(), "little")
-    order = np.where(other, np.random.default_rng([seed, name]).random(other.shape), np.inf)
-    drawn = np.argpartition(order, distractors, axis=1)[:, :distractors]
+    drawn, enough = _other_views(video.poses, at, distractors, yaw, np.random.default_rng([seed, name]))
     fake, real = shrink(video.fake[at], side), shrink(video.real, side)
     own = np.square(fake - real[at]).sum(1)
     wrong = np.stack([np.square(fake - real[column]).sum(1) for column in drawn.T]).min(0)
-    right[rows] = np.where(other.sum(1) >= distractors, own <= wrong, np.nan)
+    right[rows] = np.where(enough, own <= wrong, np.nan)
     return right
+
+
+def _other_views(
+    poses_t4: np.ndarray, at: np.ndarray, count: int, yaw: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [len(at), count], drawn one by one, no two of one view nor of that of ``at``; and where all were found."""
+    cells, turn = pose_gaps(poses_t4, poses_t4)
+    different = (cells >= FAR) | (turn >= 1.5 * yaw)
+    luck, allowed = rng.random((len(at), len(poses_t4))), different[at]
+    drawn, enough = np.zeros((len(at), count), dtype=int), np.ones(len(at), dtype=bool)
+    for place in range(count):
+        enough &= allowed.any(1)
+        drawn[:, place] = np.where(allowed, luck, -1).argmax(1)
+        allowed = allowed & different[drawn[:, place]]
+    return drawn, enough
 
 
 def consistency(video: Scored, kinds: np.ndarray, position: float, yaw: float, gap: int) -> np.ndarray:

@@ -31,6 +31,7 @@ FEWEST = 8
 class Frechet(torchmetrics.Metric):
     """Distance between the generated and the true windows as two crowds; lower is better. Biased upward at small N:
     compare equal N only, and read it beside its parts ``real_vs_real`` (at half of N) and ``infinity``.
+    It asks whether frames look real, not whether they are the right ones: a video that plays its context again is real.
     """
 
     version = "1"

@@ -134,4 +134,4 @@ class PlaceRecognition(torchmetrics.Metric):
 
     @staticmethod
     def _mean(video: VideoValues, kinds: tuple[int, ...], column: int) -> float:
-        return per_frame.mean_of(video.values[np.isin(video.kinds, kinds), column])
+        return per_frame.mean_of(video.values[np.isin(np.asarray(video.kinds), kinds), column])

@@ -46,7 +46,7 @@ class Revisit(torchmetrics.Metric):
         position: float = Field(0.5, gt=0, description="cells")
         yaw: float = Field(0.35, gt=0, le=3.15, description="radians")
         gap: int = Field(32, ge=1, description="frames before a return counts as a revisit")
-        distractors: int = Field(15, ge=1, description="true frames of other views among which the truth is found")
+        distractors: int = Field(7, ge=1, description="true frames of other views among which the truth is found")
         side: int = Field(4, ge=2, le=32, description="frames are shrunk to side x side pixels for recall")
 
     def __init__(self, config: Revisit.Config, *, setting: Setting) -> None:
