@@ -23,6 +23,10 @@ LOGARITHMIC = 5
 """An axis is logarithmic where its largest cost is this many times its smallest."""
 LETTER, LINE = 6.3, 13.0
 """Pixels that a letter is taken to be wide, and a line of text high."""
+HEIGHTS = (0.0, 10.0, 18.0, 28.0, 40.0, 54.0, 70.0, 90.0, 115.0)
+"""Pixels above or below its dot at which a name may stand."""
+SHIFT = 11.0
+"""Pixels by which dots of equal cost and quality stand apart."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -48,8 +52,20 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One strategy before its place is found: ``x`` in pixels by its cost alone."""
+
+    row: str
+    style: str
+    label: str
+    cost: float
+    x: float
+    figure: PooledFigure
+
+
+@dataclass(frozen=True)
 class Level:
-    """A floor or ceiling as a line across."""
+    """A floor or ceiling as a line across, its name in the right margin."""
 
     row: str
     style: str
@@ -70,6 +86,8 @@ class Scatter:
     levels: list[Level]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
+    right: float
+    """Where the plot ends; names of levels stand beyond."""
 
 
 def scatters(board: PooledBoard, ids: dict[int, str], styles: dict[int, str]) -> list[Scatter]:
@@ -90,19 +108,19 @@ def _scatter(
     ends = [end for row in models for end in _ends(figures[id(row)])]
     y_ticks = ticks(min(ends), max(ends), 6)
     y = scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
-    x, x_ticks = _across([row.cost[cost] for row in models])
     across = [row for row in rows if not row.is_model and id(row) in figures]
     inside = [row for row in across if y_ticks[0] <= _value(figures[id(row)]) <= y_ticks[-1]]
-    levels = _levels([(ids[id(row)], styles[id(row)], row.label, y(_value(figures[id(row)]))) for row in inside])
+    right = WIDTH - max([RIGHT, *(LETTER * len(row.label) + 10 for row in inside)])
+    x, x_ticks = _across([row.cost[cost] for row in models], right)
+    lines = [(ids[id(row)], styles[id(row)], row.label, y(_value(figures[id(row)]))) for row in inside]
     names = short_labels([row.label for row in models])
-    placed = [
-        (ids[id(row)], styles[id(row)], name, x(row.cost[cost]), figures[id(row)], row.cost[cost])
+    points = [
+        Point(ids[id(row)], styles[id(row)], name, row.cost[cost], x(row.cost[cost]), figures[id(row)])
         for row, name in zip(models, names, strict=True)
     ]
-    taken = [_text_box(WIDTH - RIGHT - 2, level.text_y, level.label, "end") for level in levels]
     return Scatter(
-        cost, COSTS[cost], column.metric, column.title, _dots(placed, y, taken), levels, x_ticks,
-        [(y(v), short(v)) for v in y_ticks],
+        cost, COSTS[cost], column.metric, column.title, _dots(points, y, right), _levels(lines), x_ticks,
+        [(y(v), short(v)) for v in y_ticks], right,
     )  # fmt: skip
 
 
@@ -126,67 +144,83 @@ def short_labels(labels: Sequence[str]) -> list[str]:
     return [clean(label.partition("=")[2]) or clean(label) for label in labels]
 
 
-def _across(costs: Sequence[float]) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
+def _across(costs: Sequence[float], right: float) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
     """Cost → pixel, and the ticks; logarithmic where costs lie far apart."""
     low, high = min(costs), max(costs)
     if low > 0 and high / low >= LOGARITHMIC:
         low, high = low / 1.3, high * 1.3
-        line = scale(math.log(low), math.log(high), LEFT, WIDTH - RIGHT)
+        line = scale(math.log(low), math.log(high), LEFT, right)
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         marks = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
         return (lambda cost: line(math.log(cost))), [(line(math.log(mark)), short(mark)) for mark in marks]
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    line = scale(max(low - margin, 0.0), high + margin, LEFT, WIDTH - RIGHT)
+    line = scale(max(low - margin, 0.0), high + margin, LEFT, right)
     marks = [mark for mark in ticks(low, high, 5) if max(low - margin, 0.0) <= mark <= high + margin]
     return line, [(line(mark), short(mark)) for mark in marks]
 
 
 def _levels(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
-    """Lines across with their names at the right end, pushed apart where they would lie on each other."""
+    """Lines across with their names beside the right end, pushed apart where they would lie on each other."""
     ordered = sorted(lines, key=lambda line: line[3])
     places: list[float] = []
     for *_, y in ordered:
-        places.append(max(y - 4, places[-1] + LINE) if places else y - 4)
-    floor = HEIGHT - BOTTOM - 4.0
+        places.append(max(y + 4, places[-1] + LINE) if places else y + 4)
+    floor = HEIGHT - BOTTOM + 4.0
     for index in reversed(range(len(places))):
         places[index] = min(places[index], floor)
         floor = places[index] - LINE
     return [Level(row, style, clean(name), y, at) for (row, style, name, y), at in zip(ordered, places, strict=True)]
 
 
-def _dots(
-    points: Sequence[tuple[str, str, str, float, PooledFigure, float]], y: Callable[[float], float], taken: list[Box]
-) -> list[Dot]:
+def _dots(points: Sequence[Point], y: Callable[[float], float], right: float) -> list[Dot]:
     """Every point with its whisker and a place for its name that covers no other point, whisker or name."""
-    whiskers = [(px, sorted(y(end) for end in _ends(figure))) for *_, px, figure, _ in points]
-    marks = [(px - 3, ends[0], px + 3, ends[-1]) for px, ends in whiskers]
-    marks += [(px - 7, y(_value(figure)) - 7, px + 7, y(_value(figure)) + 7) for *_, px, figure, _ in points]
-    taken = taken + marks
+    ordered = sorted(points, key=lambda point: y(_value(point.figure)))
+    places = _side_by_side([(point.x, y(_value(point.figure))) for point in ordered])
+    taken: list[Box] = []
+    for point, (px, py) in zip(ordered, places, strict=True):
+        ends = [y(end) for end in _ends(point.figure)]
+        taken += [(px - 3, min(ends), px + 3, max(ends)), (px - 7, py - 7, px + 7, py + 7)]
     dots = []
-    for row, style, name, px, figure, cost in sorted(points, key=lambda point: y(_value(point[4]))):
-        py = y(_value(figure))
-        text_x, text_y, leader = _place(px, py, name, taken)
-        taken.append(_text_box(text_x, text_y, name))
-        ends = sorted(y(end) for end in _ends(figure))
-        interval = f" [{short(figure.interval[0])}, {short(figure.interval[1])}]" if figure.interval else ""
-        said = f"{name}: {short(_value(figure))}{interval} at {short(cost)}"
-        dots.append(Dot(row, style, name, px, py, ends[0], ends[-1], text_x, text_y, leader, said))
+    for point, (px, py) in zip(ordered, places, strict=True):
+        text_x, text_y, leader = _place(px, py, point.label, taken, right)
+        taken.append(_text_box(text_x, text_y, point.label))
+        ends, interval = [y(end) for end in _ends(point.figure)], point.figure.interval
+        said = f"{point.label}: {short(_value(point.figure))}"
+        said += f" [{short(interval[0])}, {short(interval[1])}]" if interval else ""
+        said += f" at {short(point.cost)}"
+        dots.append(
+            Dot(point.row, point.style, point.label, px, py, min(ends), max(ends), text_x, text_y, leader, said)
+        )
     return dots
 
 
-def _place(px: float, py: float, name: str, taken: Sequence[Box]) -> tuple[float, float, str]:
+def _side_by_side(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same places, shifted sideways by a few pixels where a dot would hide another."""
+    found: list[tuple[float, float]] = []
+    for x, y in places:
+        shifts = [side * step * SHIFT for step in range(len(places) + 1) for side in (1, -1)]
+        free = (x + s for s in shifts if x + s > LEFT + 5 and all(_apart((x + s, y), other) for other in found))
+        found.append((round(next(free, x), 1), y))
+    return found
+
+
+def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) >= SHIFT or abs(one[1] - other[1]) >= SHIFT
+
+
+def _place(px: float, py: float, name: str, taken: Sequence[Box], right: float) -> tuple[float, float, str]:
     """Left end and baseline of a name, and the line that leads to it when it is not right beside its dot."""
     wide = LETTER * len(name)
     best: tuple[float, float, float, str] | None = None
     for dx, dy in _offsets():
         left = px + dx if dx > 0 else px + dx - wide if dx < 0 else px - wide / 2
-        left, base = min(max(left, LEFT + 2), WIDTH - RIGHT - wide), py + dy + 4
+        left, base = max(min(left, right - wide), LEFT + 2), py + dy + 4
         box = _text_box(left, base, name)
         outside = max(0.0, TOP - 10 - box[1]) + max(0.0, box[3] - (HEIGHT - BOTTOM))
         covered = sum(_overlap(box, other) for other in taken) + 100 * outside
         near = min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3])
         away = math.hypot(near[0] - px, near[1] - py)
-        leader = f"M{px:g},{py:g}L{near[0]:g},{near[1]:g}" if away > 12 else ""
+        leader = f"M{px:g},{py:g}L{near[0]:g},{near[1]:g}" if away > 14 else ""
         if best is None or covered < best[0]:
             best = (covered, left, base, leader)
         if covered == 0:
@@ -198,13 +232,12 @@ def _place(px: float, py: float, name: str, taken: Sequence[Box]) -> tuple[float
 def _offsets() -> list[tuple[float, float]]:
     """Places around a dot, the nearest first; right before left before above and below."""
     beside = [(10.0, 0.0), (-10.0, 0.0), (0.0, -15.0), (0.0, 15.0)]
-    return beside + [(sx, sy * dy) for dy in (10, 18, 28, 40, 54, 70, 90) for sx in (12.0, -12.0) for sy in (-1, 1)]
+    around = [(sx * dx, sy * dy) for dx in (12.0, 36.0, 64.0) for sx in (1, -1) for dy in HEIGHTS for sy in (-1, 1)]
+    return beside + sorted(around, key=lambda offset: math.hypot(*offset))
 
 
-def _text_box(x: float, base: float, text: str, anchor: str = "start") -> Box:
-    wide = LETTER * len(text)
-    left = x - wide if anchor == "end" else x
-    return left, base - LINE + 3, left + wide, base + 3
+def _text_box(x: float, base: float, text: str) -> Box:
+    return x, base - LINE + 3, x + LETTER * len(text), base + 3
 
 
 def _overlap(one: Box, other: Box) -> float:

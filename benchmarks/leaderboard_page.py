@@ -89,7 +89,6 @@ def render(
         style=Markup(style),
         costs=cost_columns,
         whisker=whisker,
-        most=pooled_page.most,
         behind=_behind,
         recipe=recipe_text,
         address=id,

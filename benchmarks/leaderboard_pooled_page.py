@@ -58,6 +58,8 @@ class PooledSection:
     others: list[Column]
     parts: list[list[Column]]
     cells: dict[int, dict[Column, Shown]]
+    rests: dict[Column, str]
+    """Column → the most videos and seeds that any strategy's figure rests on."""
     costs: dict[int, dict[str, tuple[str, str]]]
     """``id(row)`` → column title → text and the number to sort by."""
     charts: list[Chart]
@@ -77,7 +79,8 @@ def section(board: PooledBoard, number: int, media: Media) -> PooledSection:
         findings=[clean(line) for line in findings(board)], lead=lead,
         others=[column for column in board.columns if column not in lead],
         parts=[list(group) for _, group in groupby(board.parts, key=lambda column: (column.metric, column.key))],
-        cells=_cells(board), costs={id(row): costs(row) for row in board.rows}, charts=charts(board, ids),
+        cells=_cells(board), rests={c: _rests(board, c) for c in (*board.columns, *board.parts)},
+        costs={id(row): costs(row) for row in board.rows}, charts=charts(board, ids),
         banded=any(curve.band == "simultaneous" for row in board.rows for curve in row.curves.values()),
         scatters=scatters(board, ids, style), episodes=episodes(board, ids, style, names(board), media),
     )  # fmt: skip
@@ -95,7 +98,7 @@ def _cells(board: PooledBoard) -> dict[int, dict[Column, Shown]]:
     for column in (*board.columns, *board.parts):
         figures = {id(row): figure for row in board.rows if (figure := row.figure(column)) is not None}
         digits = decimals(figure.value for figure in figures.values() if figure.value is not None)
-        ends = [end for figure in figures.values() for end in _ends(figure)]
+        ends = [end for row in board.rows if row.is_model and id(row) in figures for end in _ends(figures[id(row)])]
         for row in board.rows:
             if id(row) in figures:
                 rank = row.ranks.get(f"{column.metric}/{column.part}" if column.part else column.metric, "")
@@ -117,6 +120,11 @@ def _shown(figure: PooledFigure, column: Column, rank: str, digits: int, ends: S
     return Shown(f"{figure.value:.{digits}f}", interval, rank, repr(figure.value), said, mark)
 
 
+def _rests(board: PooledBoard, column: Column) -> str:
+    figures = [f for row in board.rows if row.is_model and (f := row.figure(column)) is not None and f.videos]
+    return rests_on(max(f.videos for f in figures), max(f.seeds for f in figures)) if figures else ""
+
+
 def rests_on(videos: int, seeds: int) -> str:
     """``8 videos × 3 seeds``."""
     return f"{videos} video{'' if videos == 1 else 's'} × {seeds} seed{'' if seeds == 1 else 's'}"
@@ -129,13 +137,13 @@ def _ends(figure: PooledFigure) -> list[float]:
 def place(own: Sequence[float], ends: Sequence[float]) -> dict[str, float] | None:
     """Where a figure ``own[0]`` and the ends of its interval lie within a column, in per cent; None if it has no span.
 
-    ``ends`` holds every figure and end of the column.
+    ``ends`` holds the figures and ends that span the scale; what lies outside stands at its edge.
     """
     if not own or len(ends) < 2 or not max(ends) > min(ends):
         return None
     low, span = min(ends), max(ends) - min(ends)
     found = {"low": min(own), "value": own[0], "high": max(own)}
-    return {name: round(100 * (value - low) / span, 1) for name, value in found.items()}
+    return {name: round(min(max(100 * (value - low) / span, 0.0), 100.0), 1) for name, value in found.items()}
 
 
 def costs(row: PooledRow) -> dict[str, tuple[str, str]]:
@@ -145,11 +153,6 @@ def costs(row: PooledRow) -> dict[str, tuple[str, str]]:
         value = row.cost.get(name)
         found[title] = ("–", "") if value is None else (form.format(value * factor), short(value))
     return found
-
-
-def most(row: PooledRow) -> str:
-    """``32 × 3``: the most videos that any figure of the row rests on, and its seeds."""
-    return f"{max((figure.videos for figure in row.metrics.values()), default=0)} × {row.seeds}"
 
 
 def single_seeds(board: PooledBoard) -> Board:

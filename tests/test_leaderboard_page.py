@@ -127,9 +127,9 @@ def page(folder) -> str:
 
 def test_one_row_a_strategy_and_the_single_seeds_folded_away(page):
     found = Page(page)
-    tables = re.findall(r'<table class="figures">(.*?)</table>', page, re.S)
+    tables = re.findall(r'<table class="figures pooled">(.*?)</table>', page, re.S)
     assert len(re.findall('<th scope="row"', tables[0])) == 4, "three strategies and a floor"
-    assert "8 × 3" in tables[0]
+    assert "8 videos × 3 seeds" in tables[0]
     (folded,) = [text for text in re.findall(r"<details.*?</details>", page, re.S) if "Every training seed" in text]
     assert len(re.findall('<th scope="row"', folded)) == 10
     assert "rollout=rolling, seed 2" in folded
@@ -137,8 +137,8 @@ def test_one_row_a_strategy_and_the_single_seeds_folded_away(page):
 
 
 def test_what_may_be_said_comes_before_every_figure(page):
-    assert 0 < page.index('class="findings"') < page.index('<table class="figures">')
-    findings = page[page.index('class="findings"') : page.index('<table class="figures">')]
+    assert 0 < page.index('class="findings"') < page.index('<table class="figures pooled">')
+    findings = page[page.index('class="findings"') : page.index('<table class="figures pooled">')]
     assert "rolling" in findings
 
 
@@ -300,7 +300,9 @@ def test_names_of_dots_stay_inside_and_do_not_cover_each_other(points):
             assert box[1] >= 0 and box[3] <= 320
             assert all(_overlap(box, other) == 0 for other in boxes[:index])
         for dot in scatter.dots:
-            assert 50 <= dot.x <= 586 and dot.low <= dot.y <= dot.high
+            others = [other for other in scatter.dots if other is not dot]
+            assert all(max(abs(dot.x - o.x), abs(dot.y - o.y)) >= 10 for o in others), "none hides another"
+            assert 50 <= dot.x <= scatter.right + 11 * 8 and dot.low <= dot.y <= dot.high
 
 
 def _board_of(points):
