@@ -171,7 +171,7 @@ def _plain(value: float) -> str:
 
 def si(value: float) -> str:
     """1234567 → ``1.23 M``."""
-    for power, prefix in ((18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+    for power, prefix in ((21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
         if abs(value) >= 10**power:
             return f"{value / 10**power:.3g} {prefix}"
     return f"{value:.3g}"
