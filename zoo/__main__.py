@@ -31,6 +31,9 @@ COMMANDS = {
     "export": Command("zoo.commands.export:main", "suite=NAME DIR", "what an outside model needs to answer a suite"),
     "evaluate": Command("zoo.commands.evaluate:main", "suite=NAME videos=DIR name=…", "score videos of any model"),
     "leaderboard": Command("zoo.commands.leaderboard:main", "[key=value …]", "records to a table, Markdown, CSV, HTML"),
+    "audit": Command(
+        "zoo.commands.audit:main", "RECORD [RECORD …]", "do spoiled copies of a row top its headline metrics?"
+    ),
     "reproduce": Command("zoo.commands.reproduce:main", "RECORD", "run a record again and compare, metric by metric"),
     "cite": Command("zoo.commands.cite:main", "recipe=NAME [key=value …]", "BibTeX of every part used"),
     "doctor": Command("zoo.commands.doctor:main", "[format=json]", "versions, devices, readers, what is missing"),
