@@ -384,6 +384,10 @@ def test_drift_and_flicker_show_what_the_truth_does():
     drift, flicker = parts["drift"].parts, parts["flicker"].parts
     assert drift["sharpness_generated"].value > 0.5 > drift["sharpness_truth"].value
     assert drift["sharpness"].value > 0.8 * (drift["sharpness_generated"].value - drift["sharpness_truth"].value)
+    unchanged = run(same, "drift").metrics["drift"].parts
+    for name in ("sharpness", "contrast", "saturation"):
+        assert unchanged[f"{name}_generated"] == unchanged[f"{name}_truth"] == drift[f"{name}_truth"]
+        assert unchanged[f"{name}_truth"].value > 0.01 and unchanged[name].value == 0
     assert drift["loop"].n == 2 and flicker["loop"].n == 2
     assert flicker["frozen_steps_truth"].value < 0.05
     still = run(frozen, "flicker").metrics["flicker"].parts

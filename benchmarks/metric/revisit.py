@@ -3,6 +3,8 @@
 Departure: beside the error it asks whether a frame looks like *this* place: 1 − error to the truth / error to a true
 view of another place in the same direction. Perfect is 1; a frozen, blurred or forgetful video earns about 0 or less.
 And ``recall_at_1``: the frame is nearer to its truth than to each of K true frames of other views (chance 1 / (K + 1)).
+That is the chance of a video of another world; where the context shows few places, any copy of it is near them: read
+recall beside the floors.
 """
 
 from __future__ import annotations
