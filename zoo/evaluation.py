@@ -146,6 +146,7 @@ class Evaluation:
             seconds_per_frame=sum(cost.seconds_by_step) / made,
             seconds_by_step=cost.seconds_by_step,
             frames_by_step=cost.frames_by_step,
+            videos=len(scenes),
             network_calls_per_frame=cost.network_calls / made,
         )
         self.seconds["sample"] = seconds

@@ -47,7 +47,7 @@ def model_row(judged: Evaluation, results: Results) -> records.Record:
         versions=results.versions,
         citations=sorted({*keys, *results.citations}),
         metrics=results.metrics,
-        curves=results.curves,
+        curves=results.curves | _seconds_by_frame(judged.sample_dir.facts()),
         per_video=results.per_video,
         dataset=judged.dataset_reference,
         seeds={
@@ -76,20 +76,33 @@ def _cost(judged: Evaluation) -> records.Cost:
         seconds_per_frame=facts.get("seconds_per_frame"),
         peak_memory_bytes=max(memory) or None,
         parameters={"tokenizer": trained[0].get("parameters", 0), "generator": trained[1].get("parameters", 0)},
-        flops=_flops(judged, facts.get("network_calls_per_frame", 0.0)),
+        flops=_flops(judged),
         network_calls_per_frame=facts.get("network_calls_per_frame"),
     )
 
 
-def _flops(judged: Evaluation, calls_per_frame: float) -> dict[str, float]:
-    """By PyTorch's counter: training of each stage in all, and one generated latent frame."""
-    from zoo.cost import generator_cost, tokenizer_cost
+def _seconds_by_frame(facts: dict[str, Any]) -> dict[str, records.Curve]:
+    """Wall seconds a frame, by how many frames of a video were made before it, in the order of production."""
+    seconds, frames = facts.get("seconds_by_step", []), facts.get("frames_by_step", [])
+    rounds = [(s, f) for s, f in zip(seconds, frames, strict=False) if f]
+    if len(rounds) < 2:
+        return {}
+    made = np.cumsum([0, *(f for _, f in rounds)])[:-1] / max(1, facts.get("videos", 1))
+    curve = records.Curve(t=made.tolist(), mean=[s / f for s, f in rounds], unit="s")
+    return {"seconds_per_frame": curve}
 
-    tokenizer, generator = tokenizer_cost(judged.recipe), generator_cost(judged.recipe)
+
+def _flops(judged: Evaluation) -> dict[str, float]:
+    """By PyTorch's counter: training of each stage in all, and one generated latent frame of the suite's videos."""
+    from zoo.cost import clip_shape, generator_cost, network_cost, rollout_cost, suite_shape, tokenizer_cost
+
+    recipe = judged.recipe
+    tokenizer, generator = tokenizer_cost(recipe), generator_cost(recipe, network_cost(recipe, clip_shape(recipe)))
+    rollout = rollout_cost(recipe, judged.suite, network_cost(recipe, suite_shape(recipe, judged.suite)))
     return {
         "tokenizer": tokenizer["flops_per_step"] * tokenizer["steps"],
         "generator": generator["flops_per_step"] * generator["steps"],
-        "generated_frame": generator["flops_per_call"] * calls_per_frame,
+        "generated_frame": rollout["flops_per_frame"],
     }
 
 
