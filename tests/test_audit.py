@@ -118,6 +118,7 @@ def judged(store: Store, make, seed: int = 0) -> Path:
 @pytest.fixture
 def store(tmp_path, monkeypatch) -> Store:
     monkeypatch.setenv("ZOO_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr("zoo.rows.SHOWN", 1)  # films take longer to write than the rest
     return Store()
 
 
