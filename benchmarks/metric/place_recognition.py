@@ -6,6 +6,8 @@ where PSNR, which prefers the mean frame to a sharp wrong one, does not.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torchmetrics
 from pydantic import Field
@@ -45,6 +47,9 @@ class PlaceRecognition(torchmetrics.Metric):
     class Config(Selection):
         """What counts as the same view, how small the frames are made, and of which frames the figure is."""
 
+        gallery: Literal["context", "episode"] = Field(
+            "context", description="retrieve revisits of the context among its frames, or among all true frames"
+        )
         side: int = Field(4, ge=2, le=32, description="frames are shrunk to side x side pixels")
         position: float = Field(0.5, gt=0, description="cells")
         yaw: float = Field(0.35, gt=0, le=3.15, description="radians")
@@ -69,7 +74,7 @@ class PlaceRecognition(torchmetrics.Metric):
         values = np.zeros((len(kinds), 5))
         values[:, AGE] = ages(video.poses, start, c.position, c.yaw, c.gap)
         for rows, gallery in (
-            (np.flatnonzero(kinds == REVISIT_CONTEXT), start),
+            (np.flatnonzero(kinds == REVISIT_CONTEXT), start if c.gallery == "context" else len(real)),
             (np.flatnonzero(kinds != REVISIT_CONTEXT), len(real)),
         ):
             if len(rows):
@@ -103,6 +108,7 @@ class PlaceRecognition(torchmetrics.Metric):
                 self.version,
                 [video.shape for video in videos],
                 **{"side": c.side, "position": c.position, "yaw": c.yaw, "gap": c.gap},
+                **({} if c.gallery == "context" else {"gallery": c.gallery}),
                 **c.facts(),
             ),
             unit="share",
