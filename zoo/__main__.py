@@ -34,6 +34,7 @@ COMMANDS = {
     "audit": Command(
         "zoo.commands.audit:main", "RECORD [RECORD …]", "do spoiled copies of a row top its headline metrics?"
     ),
+    "publish": Command("zoo.commands.publish:main", "results=DIR out=DIR", "copy records, with few and small videos"),
     "reproduce": Command("zoo.commands.reproduce:main", "RECORD", "run a record again and compare, metric by metric"),
     "cite": Command("zoo.commands.cite:main", "recipe=NAME [key=value …]", "BibTeX of every part used"),
     "doctor": Command("zoo.commands.doctor:main", "[format=json]", "versions, devices, readers, what is missing"),
