@@ -15,6 +15,7 @@ from zoo.run import main
 
 REFUSED = {
     "dataset.moving_shapes": "needs poses",
+    "dataset.trajectory_npz": "needs poses",
     "dataset.video_folder": "needs poses",
     "guidance.classifier_free": "dropout",
     "guidance.history": "dropout",
