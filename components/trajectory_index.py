@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from components import index_cache
 from components.contracts import Reader, ReadError
 from components.trajectory_file import FILMS, Lead, film_of, read_actions, read_frames
 from components.video_index import content_digest
@@ -44,7 +44,7 @@ def build_index(root: Path, names: Iterable[str], reader: Reader, asked: Asked, 
     """An entry per name, from the cache where neither the file nor its film has changed, else by reading them."""
     key = json.dumps([EDITION, str(root.resolve()), reader.version, asked])
     store = cache / "trajectory_npz" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
-    known, entries, fresh = _load(store), {}, False
+    known, entries, fresh = index_cache.load(store, Entry), {}, False
     for name in names:
         stamp = "|".join([name, *(_stamp((root / name).with_suffix(suffix)) for suffix in (".npz", *FILMS))])
         entry = known.get(stamp)
@@ -52,7 +52,7 @@ def build_index(root: Path, names: Iterable[str], reader: Reader, asked: Asked, 
             entry, fresh = inspect(root, name, reader, asked), True
         entries[stamp] = entry
     if fresh:
-        _save(store, known | entries)
+        index_cache.save(store, known | entries)
     return list(entries.values())
 
 
@@ -81,26 +81,3 @@ def _stamp(path: Path) -> str:
     except OSError:
         return f"{path.suffix} missing"
     return f"{path.suffix} {state.st_size} {state.st_mtime_ns}"
-
-
-def _load(store: Path) -> dict[str, Entry]:
-    """Entries of the cache; an absent, unreadable or damaged one is an empty one."""
-    try:
-        said = json.loads(store.read_text(encoding="utf-8"))
-        return {key: Entry(**entry) for key, entry in said.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("index cache %s is not usable (%s): files are read again", store, error)
-        return {}
-
-
-def _save(store: Path, entries: dict[str, Entry]) -> None:
-    """Write the cache whole or not at all; without a place to write, the next run reads the files again."""
-    partial = store.with_name(f"{store.name}.{os.getpid()}.partial")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({key: asdict(entry) for key, entry in entries.items()}), encoding="utf-8")
-        os.replace(partial, store)
-    except OSError as error:
-        log.info("index cache %s cannot be written (%s)", store, error.strerror)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components import index_cache
 from components.contracts import Reader, ReadError
 from zoo.errors import UserError
 
@@ -80,7 +81,7 @@ def build_index(root: Path, names: Iterable[str], reader: Reader, cut: Cut, cach
     """An entry per name, from the cache where size and modification time are unchanged, else by decoding."""
     key = json.dumps([EDITION, str(root.resolve()), reader.version, asdict(cut)])
     store = cache / "video_folder" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
-    known, entries, fresh = _load(store), {}, False
+    known, entries, fresh = index_cache.load(store, Entry), {}, False
     for name in names:
         stamp = _stamp(root / name)
         entry = known.get(f"{name}|{stamp}")
@@ -88,7 +89,7 @@ def build_index(root: Path, names: Iterable[str], reader: Reader, cut: Cut, cach
             entry, fresh = inspect(root, name, reader, cut), True
         entries[f"{name}|{stamp}"] = entry
     if fresh:
-        _save(store, known | entries)
+        index_cache.save(store, known | entries)
     return list(entries.values())
 
 
@@ -152,26 +153,3 @@ def _stamp(path: Path) -> str:
     except OSError:
         return "missing"
     return f"{state.st_size}|{state.st_mtime_ns}"
-
-
-def _load(store: Path) -> dict[str, Entry]:
-    """Entries of the cache; an absent, unreadable or damaged one is an empty one."""
-    try:
-        said = json.loads(store.read_text(encoding="utf-8"))
-        return {key: Entry(**entry) for key, entry in said.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("index cache %s is not usable (%s): files are read again", store, error)
-        return {}
-
-
-def _save(store: Path, entries: dict[str, Entry]) -> None:
-    """Write the cache whole or not at all; without a place to write, the next run decodes again."""
-    partial = store.with_name(f"{store.name}.{os.getpid()}.partial")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({key: asdict(entry) for key, entry in entries.items()}), encoding="utf-8")
-        os.replace(partial, store)
-    except OSError as error:
-        log.info("index cache %s cannot be written (%s)", store, error.strerror)
