@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from components.video_index import content_digest
 
 EDITION = 1
 """Raise when entries change their meaning; older caches are then not read."""
-log = logging.getLogger(__name__)
 
 Asked = tuple[int, int, Lead]
 """Frames, size of an action (0: none is read), and which frame an action belongs to."""

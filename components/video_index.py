@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,8 +25,6 @@ PIXELS_AT_ONCE = 1 << 24
 """Decoded pixels held at full size at a time."""
 EDGE = 1 << 16
 """Bytes at either end of a file that enter its digest."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
