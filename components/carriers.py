@@ -47,6 +47,40 @@ class Latent:
     temporal_factor: int
     indices: Tensor | None = None
     """Discrete tokenizers only: long [B, F, H, W] into the codebook."""
+    unquantised: Tensor | None = None
+    """Discrete tokenizers only: what the quantiser was given, normalised like z, which holds what it gave."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What a quantiser makes of raw latents [B, C, F, H, W]."""
+
+    z: Tensor
+    """float [B, C, F, H, W]: the chosen codes; in training gradients pass straight through to what was quantised."""
+    indices: Tensor
+    """long [B, F, H, W] into the codebook."""
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weighted loss terms, differentiable scalars; empty outside training."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars to log, without gradient."""
+
+
+@dataclass(frozen=True)
+class Autoencoded:
+    """One training pass of a tokenizer: what it made of a video, and what it minimises by itself."""
+
+    video: Tensor
+    """float [B, 3, T', H, W]: the reconstruction; T' < T where only some frames are decoded in training."""
+    target: Tensor
+    """float [B, 3, T', H, W]: what `video` should be."""
+    terms: Mapping[str, Tensor]
+    """Weighted loss terms, differentiable scalars, ``reconstruction`` among them: their sum is the tokenizer's own loss.
+
+    Terms of a perceptual network or a discriminator are added by the stage that trains."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars to log, without gradient."""
+    indices: Tensor | None = None
+    """Discrete tokenizers only: long [B, F, H, W]."""
 
 
 @dataclass(frozen=True)

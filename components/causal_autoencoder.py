@@ -66,12 +66,12 @@ class Encoder(nn.Module):
         self.norm = FrameGroupNorm(8, widths[-1])
         self.conv_out = CausalConv3d(widths[-1], outputs, time_kernel=1)
 
-    def forward(self, video_bcthw: Tensor) -> Tensor:
+    def forward(self, video_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
         x = rearrange(video_bcthw, "b c t (h p) (w q) -> b (c p q) t h w", p=self.patch, q=self.patch)
-        x = self.conv_in(x)
+        x = self.conv_in(x, stream)
         for layer in self.layers:
-            x = layer(x)
-        return self.conv_out(F.silu(self.norm(x)))
+            x = layer(x, stream)
+        return self.conv_out(F.silu(self.norm(x)), stream)
 
 
 class Decoder(nn.Module):

@@ -33,14 +33,20 @@ class CausalConv3d(nn.Module):
         self.weight, self.bias = like.weight, like.bias
 
     def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
-        """[B, C, T, H, W] to [B, C', ceil(T / time_stride), H / stride, W / stride]."""
+        """[B, C, T, H, W] to [B, C', ceil(T / time_stride), H / stride, W / stride].
+
+        Streamed, the first chunk has 1 + time_stride·n frames and every other time_stride·n.
+        """
         if self.past == 0 and self.strides[0] == 1:
             return self._per_frame(x_bcthw)
+        begun = stream is not None and self in stream
         x = torch.cat([self._history(x_bcthw, stream), x_bcthw], dim=2)
         if stream is not None:
-            if self.strides[0] != 1:
-                raise ValueError("a convolution that strides in time cannot be streamed")
-            stream[self] = x[:, :, -self.past :].clone()  # a view would keep the whole chunk alive
+            kept = x[:, :, x.shape[2] - self.past :] if self.past else x[:, :, :0]
+            stream[self] = kept.clone()  # a view would keep the whole chunk alive
+        if begun:
+            # Chunks end where a stride ends, so the next output looks at the frames up to one stride further on.
+            x = x[:, :, self.strides[0] - 1 :]
         return F.conv3d(x, self.weight, self.bias, self.strides, (0, self.padding, self.padding))
 
     def _history(self, x_bcthw: Tensor, stream: Stream | None) -> Tensor:
@@ -53,6 +59,12 @@ class CausalConv3d(nn.Module):
         weight = rearrange(self.weight, "o i 1 h w -> o i h w")
         frames = F.conv2d(frames, weight, self.bias, self.strides[1:], self.padding)
         return rearrange(frames, "(b t) c h w -> b c t h w", b=x_bcthw.shape[0])
+
+
+def each_frame(network: nn.Module, x_bcthw: Tensor) -> Tensor:
+    """Every frame through `network` as a clip of its own, so that not even the memory layout mixes time."""
+    made = network(rearrange(x_bcthw, "b c t h w -> (b t) c 1 h w"))
+    return rearrange(made, "(b t) c 1 h w -> b c t h w", b=x_bcthw.shape[0])
 
 
 class FrameGroupNorm(nn.GroupNorm):

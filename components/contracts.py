@@ -1,5 +1,7 @@
 """What each part promises, and (from components/carriers.py) what travels between them. The first file to read.
 
+The promises of tokenizers stand in components/tokenizer_contracts.py and are imported from here as well.
+
     video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
       ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
          / Solver + Guidance (sampling) ─▶ Rollout plan (which frames next, which to look at)
@@ -17,7 +19,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from components.carriers import Clip, Condition, DataReport, Latent, Memory, Step, Tokens, VideoInfo, Window
+from components.carriers import (
+    Autoencoded,
+    Clip,
+    Condition,
+    DataReport,
+    Latent,
+    Memory,
+    Quantised,
+    Step,
+    Tokens,
+    VideoInfo,
+    Window,
+)
+from components.tokenizer_contracts import AdversarialTokenizer, DiscreteTokenizer, Quantizer, Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,49 +80,6 @@ class Dataset(Protocol):
     def clip(self, split: Split, index: int) -> Clip: ...
 
     def report(self) -> DataReport: ...
-
-
-@runtime_checkable
-class Tokenizer(Protocol):
-    """Video to latent and back; an nn.Module built as ``Tokenizer(config)``, normalisation inside its state dict."""
-
-    kind: Literal["continuous", "discrete"]
-    channels: int
-    spatial_factor: int
-    temporal_factor: int
-    causal: bool
-    """True when latent f depends on no video frame after the last one it covers."""
-    needs_discriminator: bool
-
-    def latent_frames(self, frames: int) -> int:
-        """How many whole latent frames `frames` video frames make (1 + (T-1)//k where the first frame is an image)."""
-        ...
-
-    def video_frames(self, latents: int) -> int:
-        """How many video frames `latents` latent frames decode to."""
-        ...
-
-    def last_frame(self, latent: int) -> int:
-        """Index of the last video frame that latent frame `latent` covers: its pose and time are that frame's."""
-        ...
-
-    def encode(self, video_bcthw: Tensor) -> Latent:
-        """Video [B, 3, T, H, W] in [-1, 1], T = video_frames(F), to a normalised latent; deterministic (the mean)."""
-        ...
-
-    def decode(self, latent: Latent) -> Tensor: ...
-
-    def decode_stream(self, z_chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """One ordered pass: chunks [B, C, f, H, W] to video chunks, equal to decoding the whole at once (1e-5)."""
-        ...
-
-    def training_losses(self, video_bcthw: Tensor, step: int) -> dict[str, Tensor]:
-        """Terms to log; ``loss`` is their weighted sum."""
-        ...
-
-    def fit_statistics(self, videos: Iterable[Tensor]) -> None:
-        """Measure per-channel mean and deviation of raw latents; call once, after training, before encode is used."""
-        ...
 
 
 @runtime_checkable

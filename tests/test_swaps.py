@@ -9,7 +9,7 @@ import pytest
 from tiny import TINY
 
 from benchmarks import record as records
-from zoo import registry
+from zoo import recipe_names, registry
 from zoo.entry import guarded
 from zoo.run import main
 
@@ -27,7 +27,7 @@ REFUSED = {
 }
 """What the quickstart refuses, with words of the reason. A new alternative that is refused must be listed here."""
 NEEDS_PACKAGE = {"dataset.vizdoom": "vizdoom", "reader.decord": "decord"}
-AXES = registry.axes("components")
+AXES = recipe_names.part_axes()[:-1]
 SWAPS = [f"{axis}.{name}" for axis in AXES for name in registry.names(axis)]
 
 

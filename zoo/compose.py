@@ -46,6 +46,31 @@ def build(axis: str, part: Part, **runtime: Any) -> Any:
     return registry.build(axis, part.name, part.options, **runtime)
 
 
+def quantizer_part(tokenizer: Part) -> Part | None:
+    """The quantiser that a tokenizer's options, its defaults included, name; None where it has none or ``none``."""
+    from zoo.recipe import Part
+
+    if "quantizer" not in registry.option_names("tokenizer", tokenizer.name):
+        return None
+    choice = registry.config("tokenizer", tokenizer.name, tokenizer.options).quantizer
+    options = {"name": choice} if isinstance(choice, str) else dict(choice)
+    name = options.pop("name")
+    return None if name == "none" else Part(name=name, options=options)
+
+
+def build_tokenizer(part: Part) -> Any:
+    """The tokenizer, with the quantiser that its options name inside it."""
+    if "quantizer" not in registry.option_names("tokenizer", part.name):
+        return build("tokenizer", part)
+    inner = quantizer_part(part)
+    return build("tokenizer", part, quantizer=None if inner is None else build("quantizer", inner))
+
+
+def training_latents(recipe: Recipe, tokenizer: Any) -> int:
+    """Latent frames of a training clip of stage 1: what the recipe says, else what the tokenizer is made for."""
+    return recipe.train.tokenizer.frames or tokenizer.training_latents
+
+
 def build_dataset(part: Part, reader: Part) -> Dataset:
     """The data set, with a reader only where it opens files: a procedural world runs where no reader has wheels."""
     return build("dataset", part, reader=build("reader", reader) if opens_files(part) else None)

@@ -57,8 +57,8 @@ def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.train.tokenizer
     height, width = clip_shape(recipe)
     with torch.device("meta"):
-        tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
-        video = torch.zeros(1, 3, tokenizer.video_frames(settings.frames), height, width)
+        tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
+        video = torch.zeros(1, 3, tokenizer.video_frames(compose.training_latents(recipe, tokenizer)), height, width)
     counted = trained(lambda: tokenizer.decode(tokenizer.encode(video)))
     return _stage_cost(_count(tokenizer), counted, settings, settings.steps * tokenizer.trainable, _devices(recipe))
 
@@ -86,7 +86,7 @@ def network_cost(recipe: Recipe, video_hw: tuple[int, int]) -> NetworkCost:
     """The counter of single network calls on frames of height and width `video_hw`."""
     from zoo.call_cost import NetworkCost
 
-    tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
+    tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     actions = registry.load("dataset", recipe.part("dataset").name).action_dim if recipe.train.generator.actions else 0
     text_width = compose.build("text_encoder", recipe.part("text_encoder")).width
     height, width = video_hw
@@ -129,7 +129,7 @@ def rollout_cost(recipe: Recipe, suite: Any, network: NetworkCost) -> dict[str, 
     """
     from zoo.model import latents_for
 
-    tokenizer = compose.build("tokenizer", recipe.part("tokenizer"))
+    tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     task = compose.build("task", recipe.part("task"))
     given = task.context(suite.context)
     observed, total = tokenizer.latent_frames(given) if given else 0, latents_for(tokenizer, suite.frames)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import compose, registry
-from zoo.errors import UnmetNeed
+from zoo.errors import UnknownName, UnmetNeed, nearest
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -37,6 +37,19 @@ def check(recipe: Recipe, suite: Any) -> None:
         _meet("control", control.name, given, judged_on.name)
     check_noise(recipe)
     _check_window(recipe)
+    _check_quantizer(recipe)
+
+
+def _check_quantizer(recipe: Recipe) -> None:
+    """A quantiser is named inside the tokenizer's options: it must exist and know the options given to it."""
+    choice = recipe.part("tokenizer").options.get("quantizer", "none")
+    options = {"name": choice} if isinstance(choice, str) else dict(choice) if isinstance(choice, dict) else {}
+    name = options.pop("name", None)
+    known = ["none", *registry.names("quantizer")]
+    if name not in known:
+        raise UnknownName(f"no quantizer is named '{name}'.{nearest(str(name), known)}")
+    if name != "none":
+        registry.check_options("quantizer", name, options)
 
 
 def check_noise(recipe: Recipe, trained: Recipe | None = None) -> None:
@@ -76,7 +89,7 @@ def check_built(recipe: Recipe, suite: Any) -> None:
     task.draw(
         frames=len(poses), window=window, masks=recipe.train.generator.masks, rng=np.random.default_rng(0), poses=given
     )
-    tokenizer, sample = compose.build("tokenizer", recipe.part("tokenizer")), recipe.sample
+    tokenizer, sample = compose.build_tokenizer(recipe.part("tokenizer")), recipe.sample
     latents = tokenizer.latent_frames(suite.frames)
     if task.context(suite.frames) == 0 and latents > min(sample.window, sample.step):
         raise UnmetNeed(

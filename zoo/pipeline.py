@@ -96,7 +96,9 @@ class Pipeline:
     def tokenizer_key(self) -> dict[str, Any]:
         """Everything that influences stage 1."""
         recipe = self.recipe
-        modules = [module_of("tokenizer", recipe.part("tokenizer").name), *STAGE_1_SOURCE]
+        inner = compose.quantizer_part(recipe.part("tokenizer"))
+        quantizer = [] if inner is None else [module_of("quantizer", inner.name)]
+        modules = [module_of("tokenizer", recipe.part("tokenizer").name), *quantizer, *STAGE_1_SOURCE]
         return {
             "dataset": self.dataset.fingerprint(),
             "tokenizer": full("tokenizer", recipe.part("tokenizer")),
@@ -162,7 +164,7 @@ class Pipeline:
         import torch
 
         torch.manual_seed(self.recipe.train.tokenizer.seed)
-        tokenizer = compose.build("tokenizer", self.recipe.part("tokenizer"))
+        tokenizer = compose.build_tokenizer(self.recipe.part("tokenizer"))
         self._stage("tokenizer", self.tokenizer_dir, lambda: self._train_tokenizer(tokenizer), tokenizer)
         return tokenizer.eval().requires_grad_(False)
 
@@ -176,7 +178,7 @@ class Pipeline:
         self._start_from("tokenizer", tokenizer)
         batches = TokenizerBatches(
             self.frames,
-            frames=tokenizer.video_frames(settings.frames),
+            frames=tokenizer.video_frames(compose.training_latents(self.recipe, tokenizer)),
             batch=settings.batch,
             steps=settings.steps,
             seed=settings.seed,

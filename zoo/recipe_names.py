@@ -17,10 +17,14 @@ PLAIN = ("seed", "name", "description")
 DEFAULTS = "defaults"
 
 
+INNER_AXES = ("quantizer",)
+"""Axes whose part is chosen inside another part, as in ``tokenizer.quantizer=fsq``, and is no key of a recipe."""
+
+
 @cache
 def part_axes() -> tuple[str, ...]:
-    """The keys of a recipe that name a part: the axes under components/, and `suite`."""
-    return (*registry.axes("components"), "suite")
+    """The keys of a recipe that name a part: the axes under components/ but the inner ones, and `suite`."""
+    return (*(axis for axis in registry.axes("components") if axis not in INNER_AXES), "suite")
 
 
 def keys() -> list[str]:

@@ -32,7 +32,9 @@ class TokenizerTraining(Settings):
     steps: int = Field(1000, ge=0, description="optimiser steps; 0 leaves the tokenizer untrained")
     batch: Positive = Field(16, description="clips per step, dealt out over the processes")
     lr: Rate = Field(1e-3, description="peak learning rate, after the warm-up")
-    frames: Positive = Field(1, description="latent frames per training clip")
+    frames: Positive | None = Field(
+        None, description="latent frames per training clip; null takes what the tokenizer is made for"
+    )
     seed: Seed = Field(0, description="initial weights and batches")
     warmup: int = Field(50, ge=0, description="steps of linear warm-up before the cosine decay")
     weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")

@@ -58,7 +58,7 @@ def build(edits: Sequence[str]) -> ZooModel:
 
     recipe = resolve([*RECIPE, *edits], sweep=True)[0]
     torch.manual_seed(0)
-    tokenizer = compose.build("tokenizer", recipe.part("tokenizer")).eval()
+    tokenizer = compose.build_tokenizer(recipe.part("tokenizer")).eval()
     generator = compose.build_generator(recipe, compose.Sizes(tokenizer.channels, 3))
     with torch.no_grad():  # a zero-initialised head would hide what the memory gets wrong
         for parameter in generator.network.parameters():

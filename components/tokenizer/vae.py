@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from components.causal_autoencoder import Decoder, Encoder, Shape
-from components.causal_conv import Stream
-from components.contracts import Latent
-from components.latent_statistics import LatentStatistics
-from zoo.component import Config, component
-from zoo.errors import BadValue
+from components.causal_conv import each_frame
+from components.contracts import Autoencoded
+from components.critic_options import CriticOptions
+from components.discriminator import discriminator
+from components.video_tokenizer import State, VideoTokenizer
+from zoo.component import component
 
 
 @component(
@@ -24,14 +23,14 @@ from zoo.errors import BadValue
     note="causal 3-D convolutional KL-VAE; per-frame where temporal_factor is 1",
     gives={"continuous"},
 )
-class VAE(nn.Module):
+class VAE(VideoTokenizer):
     """KL-VAE (Kingma & Welling 2014; Rombach et al. 2022): L = E|x - D(μ + σε)| + β·KL(N(μ, σ²) ‖ N(0, 1)).
 
-    Causal in time as MAGVIT-v2 (Yu et al. 2024), but norms are per frame, there is no attention, no perceptual and no
-    adversarial term, and patches become channels at the door, which makes two CPU cores enough.
+    Causal in time as MAGVIT-v2 (Yu et al. 2024), but norms are per frame, there is no attention, and patches become
+    channels at the door, which makes two CPU cores enough. Perceptual and adversarial terms are off unless weighted.
     """
 
-    class Config(Config):
+    class Config(CriticOptions):
         """A 32×32 frame becomes 8×8×4 numbers by default."""
 
         channels: int = Field(4, ge=1, le=64, description="latent channels")
@@ -54,17 +53,15 @@ class VAE(nn.Module):
                 raise ValueError("multipliers must be 1 or more")
             return self
 
-    kind: Literal["continuous"] = "continuous"
-    causal = True
-    trainable = True
-    needs_discriminator = False
-
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.channels = config.channels
-        self.spatial_factor: int = config.spatial_factor
-        self.temporal_factor: int = config.temporal_factor
+        super().__init__(
+            channels=config.channels,
+            spatial_factor=config.spatial_factor,
+            temporal_factor=config.temporal_factor,
+            training_latents=1 if config.temporal_factor == 1 else 3,
+        )
+        self.config = self.critic = config
+        self.needs_discriminator = config.adversarial > 0
         shape = Shape(
             spatial_factor=config.spatial_factor,
             temporal_factor=config.temporal_factor,
@@ -75,89 +72,47 @@ class VAE(nn.Module):
         )
         self.encoder = Encoder(shape, 2 * config.channels)
         self.decoder = Decoder(shape, config.channels)
-        self.statistics = LatentStatistics(config.channels)
 
-    def latent_frames(self, frames: int) -> int:
-        """1 + (T-1)//k whole latent frames; 0 for no frames."""
-        return 1 + (frames - 1) // self.temporal_factor if frames > 0 else 0
+    def analyse(self, video_bcthw: Tensor, state: State | None = None) -> Tensor:
+        """The posterior mean [B, C, F, H, W]; each layer of a stream keeps two frames, however long."""
+        return self._posterior(video_bcthw, state)[0]
 
-    def video_frames(self, latents: int) -> int:
-        """1 + k·(F-1): the first latent frame is an image."""
-        return 1 + (latents - 1) * self.temporal_factor if latents > 0 else 0
+    def synthesise(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
+        """Raw latents to float32 video; each layer of a stream keeps two frames, however long."""
+        if self.temporal_factor == 1:
+            return each_frame(self.decoder, raw_bcfhw).float()
+        return self.decoder(raw_bcfhw, state).float()
 
-    def last_frame(self, latent: int) -> int:
-        """Latent f covers frames k·(f-1)+1 … k·f, and latent 0 frame 0 alone."""
-        return latent * self.temporal_factor
-
-    def encode(self, video_bcthw: Tensor) -> Latent:
-        """Video [B, 3, T, H, W] in [-1, 1] to the normalised posterior mean.
-
-        Raises BadValue where T is not 1 + k·n or a side is no multiple of the spatial factor.
-        """
-        mean, _ = self._posterior(video_bcthw)
-        return Latent(self.statistics.normalise(mean), self.spatial_factor, self.temporal_factor)
-
-    def decode(self, latent: Latent) -> Tensor:
-        """To video [B, 3, T, H, W]; about [-1, 1], not clipped."""
-        return self._decode(self.statistics.denormalise(latent.z))
-
-    @torch.no_grad()
-    def decode_stream(self, z_chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Normalised chunks [B, C, f, H, W], in order, to video chunks; each layer keeps two frames, however long."""
-        stream: Stream = {}
-        for z in z_chunks:
-            yield self._decode(self.statistics.denormalise(z), stream)
-
-    def training_losses(self, video_bcthw: Tensor, step: int) -> dict[str, Tensor]:
-        """`loss`, `reconstruction`, `kl` (nats a latent position) and `psnr` (dB, on [-1, 1]).
+    def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:
+        """Terms `reconstruction` and `kl_term`; figure `kl` (nats a latent position).
 
         The posterior's noise is keyed by `step`, so that a resumed run repeats it.
         """
+        self.check(video_bcthw)
         mean, log_variance = self._posterior(video_bcthw)
         generator = torch.Generator(mean.device).manual_seed(step)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        made = self._decode(mean + (0.5 * log_variance).exp() * noise)
+        made = self.synthesise(mean + (0.5 * log_variance).exp() * noise)
         squared = F.mse_loss(made, video_bcthw)
         reconstruction = self.config.l1 * F.l1_loss(made, video_bcthw) + (1 - self.config.l1) * squared
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
         # Both terms as sums over the batch, divided by the number of pixel values: the balance of latent diffusion.
-        loss = reconstruction + self.config.kl_weight * kl / video_bcthw.numel()
-        kl_per_position = kl.detach() * self.channels / mean.numel()
-        psnr = 10 * torch.log10(4 / squared.detach().clamp_min(1e-10))
-        return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl_per_position, "psnr": psnr}
+        terms = {"reconstruction": reconstruction, "kl_term": self.config.kl_weight * kl / video_bcthw.numel()}
+        return Autoencoded(made, video_bcthw, terms, {"kl": kl.detach() * self.channels / mean.numel()})
 
-    @torch.no_grad()
-    def fit_statistics(self, videos: Iterable[Tensor]) -> None:
-        """Measure the posterior means of `videos`, each [B, 3, T, H, W]; see LatentStatistics.fit."""
-        self.statistics.fit(self._posterior(video)[0] for video in videos)
+    def discriminator(self) -> nn.Module:
+        """Per frame where frames are on their own, else in three dimensions."""
+        return discriminator(self.critic, space_time=self.temporal_factor > 1)
 
-    def _posterior(self, video_bcthw: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def last_layer(self) -> Tensor:
+        """Of the decoder."""
+        return self.decoder.conv_out.weight
+
+    def _posterior(self, video_bcthw: Tensor, state: State | None = None) -> tuple[Tensor, Tensor]:
         """Raw mean and log variance, each [B, C, F, H, W]."""
-        self._check(video_bcthw)
-        features = (
-            self._each_frame(self.encoder, video_bcthw) if self.temporal_factor == 1 else self.encoder(video_bcthw)
-        )
+        alone = self.temporal_factor == 1
+        features = each_frame(self.encoder, video_bcthw) if alone else self.encoder(video_bcthw, state)
         # The posterior is float32 whatever the network runs in: exp and the KL want its range.
         mean, log_variance = features.float().chunk(2, dim=1)
         return mean, log_variance.clamp(-30.0, 20.0)
-
-    def _decode(self, raw_bcfhw: Tensor, stream: Stream | None = None) -> Tensor:
-        if self.temporal_factor == 1:
-            return self._each_frame(self.decoder, raw_bcfhw).float()
-        return self.decoder(raw_bcfhw, stream).float()
-
-    @staticmethod
-    def _each_frame(network: nn.Module, x_bcthw: Tensor) -> Tensor:
-        """Every frame as a clip of its own, so that not even the memory layout mixes time."""
-        made = network(rearrange(x_bcthw, "b c t h w -> (b t) c 1 h w"))
-        return rearrange(made, "(b t) c 1 h w -> b c t h w", b=x_bcthw.shape[0])
-
-    def _check(self, video_bcthw: Tensor) -> None:
-        frames, height, width = video_bcthw.shape[2:]
-        if frames < 1 or (frames - 1) % self.temporal_factor:
-            raise BadValue(f"the vae takes 1 + {self.temporal_factor}·n frames, not {frames}: crop or pad the clip.")
-        if height % self.spatial_factor or width % self.spatial_factor:
-            raise BadValue(
-                f"{height}×{width} frames do not divide by the vae's spatial factor {self.spatial_factor}: "
-                "choose another dataset.size or tokenizer.spatial_factor."
-            )
