@@ -15,24 +15,20 @@ Torch is imported for type checkers only, so that planners and the command line 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from components.carriers import (
-    Autoencoded,
     Clip,
     Condition,
     DataReport,
-    Latent,
     Memory,
-    Quantised,
     Step,
     Tokens,
     VideoInfo,
     Window,
 )
-from components.tokenizer_contracts import AdversarialTokenizer, DiscreteTokenizer, Quantizer, Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

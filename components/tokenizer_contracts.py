@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Continuous latents to a finite set of codes; an nn.Module built as ``Quantizer(config)``, used inside a tokenizer."""
+    """Continuous latents to a finite set of codes; an nn.Module built as ``Quantizer(config)``, used in a tokenizer."""
 
     channels: int
     """Of the latents it takes."""

@@ -1,7 +1,7 @@
 """What every tokenizer of this zoo shares: frame counts, size checks, normalisation, the quantiser between two halves.
 
-A tokenizer says how it analyses a video into raw latents, how it makes a video of them, and what it minimises; this class
-makes the contract of it. Raw latents are those before normalisation.
+A tokenizer says how it analyses a video into raw latents, how it makes a video of them, and what it minimises; this
+class makes the contract of it. Raw latents are those before normalisation.
 """
 
 from __future__ import annotations
