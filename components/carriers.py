@@ -74,7 +74,7 @@ class Autoencoded:
     target: Tensor
     """float [B, 3, T', H, W]: what `video` should be."""
     terms: Mapping[str, Tensor]
-    """Weighted loss terms, differentiable scalars, ``reconstruction`` among them: their sum is the tokenizer's own loss.
+    """Weighted loss terms, differentiable scalars, ``reconstruction`` among them; their sum is its own loss.
 
     Terms of a perceptual network or a discriminator are added by the stage that trains."""
     figures: Mapping[str, Tensor] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What each part promises, and (from components/carriers.py) what travels between them. The first file to read.
 
-The promises of tokenizers stand in components/tokenizer_contracts.py and are imported from here as well.
+The promises of tokenizers stand in components/tokenizer_contracts.py, and are imported from here as well.
 
     video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
       ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
@@ -19,15 +19,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from components.carriers import (
+from components.carriers import (  # noqa: F401 what travels is imported from here
+    Autoencoded,
     Clip,
     Condition,
     DataReport,
+    Latent,
     Memory,
+    Quantised,
     Step,
     Tokens,
     VideoInfo,
     Window,
+)
+from components.tokenizer_contracts import (  # noqa: F401 as are the promises of tokenizers
+    AdversarialTokenizer,
+    DiscreteTokenizer,
+    Quantizer,
+    Tokenizer,
 )
 
 if TYPE_CHECKING:

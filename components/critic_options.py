@@ -1,4 +1,4 @@
-"""What a tokenizer says of the networks that judge its reconstructions in training: perceptual and adversarial terms."""
+"""What a tokenizer says of the networks that judge it in training: perceptual and adversarial terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a tokenizer's options name the quantiser inside it: ``quantizer: lfq`` or ``quantizer: {name: fsq, levels: …}``."""
+"""How a tokenizer's options name the quantiser inside it: ``lfq``, or ``{name: fsq, levels: …}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tokenizer and the quantiser inside it promise. Letters in shapes as in contracts.py. Torch-free at run time."""
+"""What a tokenizer and the quantiser inside it promise; letters in shapes as in contracts.py. Imports no torch."""
 
 from __future__ import annotations
 
