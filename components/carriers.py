@@ -48,7 +48,7 @@ class Latent:
     indices: Tensor | None = None
     """Discrete tokenizers only: long [B, F, H, W] into the codebook."""
     unquantised: Tensor | None = None
-    """Discrete tokenizers only: what the quantiser was given, normalised like z, which holds what it gave."""
+    """Discrete tokenizers only: z as it would be were nothing rounded to a code; decodes as z does."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,14 @@ class Quantizer(Protocol):
         """long [B, F, H, W] to the codes [B, C, F, H, W]."""
         ...
 
+    def unrounded(self, raw_bcfhw: Tensor) -> Tensor:
+        """Raw latents where the codes live (bounded, normalised or projected as `forward` does), yet not codes."""
+        ...
+
+    def nearest(self, z_bcfhw: Tensor) -> Tensor:
+        """Index long [B, F, H, W] of the code nearest to latents that live where the codes do, as sampled ones."""
+        ...
+
 
 @runtime_checkable
 class Tokenizer(Protocol):

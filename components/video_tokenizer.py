@@ -116,7 +116,12 @@ class VideoTokenizer(nn.Module):
 
     def quantise(self, z_bcfhw: Tensor) -> Latent:
         """Any normalised latents to the nearest codes; a continuous tokenizer gives them back as they are."""
-        return self._latent(self.statistics.denormalise(z_bcfhw))
+        raw = self.statistics.denormalise(z_bcfhw.float())
+        if self.quantizer is None:
+            return self._latent(raw)
+        # Such latents live where the codes do, so what the quantiser does before it chooses is not done again.
+        indices = self.quantizer.nearest(raw)
+        return Latent(self.lookup(indices), self.spatial_factor, self.temporal_factor, indices, z_bcfhw)
 
     def lookup(self, indices_bfhw: Tensor) -> Tensor:
         """long [B, F, H, W] to normalised codes [B, C, F, H, W]."""
@@ -124,11 +129,10 @@ class VideoTokenizer(nn.Module):
 
     def _latent(self, raw_bcfhw: Tensor) -> Latent:
         raw = raw_bcfhw.float()
-        normal = self.statistics.normalise(raw)
         if self.quantizer is None:
-            return Latent(normal, self.spatial_factor, self.temporal_factor)
+            return Latent(self.statistics.normalise(raw), self.spatial_factor, self.temporal_factor)
         chosen = self.quantizer(raw)
-        z = self.statistics.normalise(chosen.z)
+        z, normal = self.statistics.normalise(chosen.z), self.statistics.normalise(self.quantizer.unrounded(raw))
         return Latent(z, self.spatial_factor, self.temporal_factor, chosen.indices, normal)
 
     # ------------------------------------------------------------------------------------------------- training

@@ -46,6 +46,12 @@ class Nearest(nn.Module):
     def lookup(self, indices_bfhw: Tensor) -> Tensor:
         return self.table[indices_bfhw].movedim(-1, 1)
 
+    def unrounded(self, raw_bcfhw: Tensor) -> Tensor:
+        return raw_bcfhw
+
+    def nearest(self, z_bcfhw: Tensor) -> Tensor:
+        return self(z_bcfhw).indices
+
 
 def build(variant: str = "none", **options: Any) -> TECO:
     """Random weights and non-trivial statistics, so that nothing hides behind zeros and ones."""
