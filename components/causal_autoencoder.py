@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from components.causal_conv import CausalConv3d, CausalResBlock, CausalUpsample, FrameGroupNorm, Stream
+from components.causal_conv import (
+    AdaptiveFrameNorm,
+    CausalConv3d,
+    CausalResBlock,
+    CausalUpsample,
+    FrameGroupNorm,
+    Stream,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,18 @@ class Shape:
     """Channels of level l are width · multipliers[l]; the last one repeats."""
     depth: int
     """Residual blocks in each level."""
+
+    @classmethod
+    def of(cls, options: Any) -> Shape:
+        """From a tokenizer's options of these names; a patch of None is the spatial factor, up to 4."""
+        return cls(
+            spatial_factor=options.spatial_factor,
+            temporal_factor=options.temporal_factor,
+            patch=options.patch or min(4, options.spatial_factor),
+            width=options.width,
+            multipliers=options.multipliers,
+            depth=options.depth,
+        )
 
     @property
     def strides(self) -> list[tuple[int, int]]:
@@ -75,18 +95,26 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B, C, F, H/f, W/f] to video [B, 3, 1 + k·(F-1), H, W]; frames up to k·j see latents up to j only."""
+    """Latents [B, C, F, H/f, W/f] to video [B, 3, 1 + k·(F-1), H, W]; frames up to k·j see latents up to j only.
 
-    def __init__(self, shape: Shape, inputs: int) -> None:
+    With a `style` width, each level begins with an adaptive norm told of the latents of its own frame.
+    """
+
+    def __init__(self, shape: Shape, inputs: int, *, style: int = 0) -> None:
         super().__init__()
         self.patch = shape.patch
         kt, widths = shape.time_kernel, shape.widths
+        self.styles = Styles(inputs, style) if style else None
         self.conv_in = CausalConv3d(inputs, widths[-1], time_kernel=kt)
         layers: list[nn.Module] = []
+        growth = 1
         for level in reversed(range(len(widths))):
+            if style:
+                layers.append(AdaptiveFrameNorm(widths[level], style, growth=growth))
             layers += [CausalResBlock(widths[level], widths[level], time_kernel=kt) for _ in range(shape.depth)]
             if level > 0:
                 ts, ss = shape.strides[level - 1]
+                growth *= ts
                 layers.append(
                     CausalUpsample(widths[level], widths[level - 1], time_kernel=kt, time_stride=ts, stride=ss)
                 )
@@ -95,8 +123,21 @@ class Decoder(nn.Module):
         self.conv_out = CausalConv3d(widths[0], 3 * shape.patch**2, time_kernel=kt)
 
     def forward(self, z_bcfhw: Tensor, stream: Stream | None = None) -> Tensor:
+        style = None if self.styles is None else self.styles(z_bcfhw)
         x = self.conv_in(z_bcfhw, stream)
         for layer in self.layers:
-            x = layer(x, stream)
+            x = layer(x, style if isinstance(layer, AdaptiveFrameNorm) else stream)
         x = self.conv_out(F.silu(self.norm(x)), stream)
         return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=self.patch, q=self.patch)
+
+
+class Styles(nn.Module):
+    """Latents [B, C, F, H, W] to what each latent frame holds as a whole, [B, F, S]: mean over places of silu(A·z)."""
+
+    def __init__(self, inputs: int, style: int) -> None:
+        super().__init__()
+        self.each_place = nn.Linear(inputs, style)
+
+    def forward(self, z_bcfhw: Tensor) -> Tensor:
+        places = F.silu(self.each_place(rearrange(z_bcfhw, "b c f h w -> b f (h w) c")))
+        return reduce(places, "b f n s -> b f s", "mean")

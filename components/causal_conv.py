@@ -75,6 +75,25 @@ class FrameGroupNorm(nn.GroupNorm):
         return rearrange(frames, "(b t) c h w -> b c t h w", b=x_bcthw.shape[0])
 
 
+class AdaptiveFrameNorm(nn.Module):
+    """Adaptive group norm, x → (1 + γ(style))·norm(x) + β(style), each frame by itself with the style of its latent.
+
+    Frame t looks at latent ⌈t / growth⌉, the one that the decoder made it of, so nothing is seen before its time.
+    """
+
+    def __init__(self, channels: int, style: int, *, growth: int, groups: int = 8) -> None:
+        super().__init__()
+        self.growth = growth
+        self.norm = FrameGroupNorm(groups, channels, affine=False)
+        self.modulation = nn.Linear(style, 2 * channels)
+
+    def forward(self, x_bcthw: Tensor, style_bfs: Tensor) -> Tensor:
+        """[B, C, T, H, W] and styles [B, F, S], T = growth·F, or 1 + growth·(F-1) where the first frame is an image."""
+        each = self.modulation(style_bfs).repeat_interleave(self.growth, dim=1)[:, -x_bcthw.shape[2] :]
+        scale, shift = rearrange(each, "b t (two c) -> two b c t 1 1", two=2)
+        return torch.addcmul(shift, self.norm(x_bcthw), 1 + scale)
+
+
 class CausalResBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x)))))), per-frame norms."""
 
