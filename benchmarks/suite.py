@@ -28,7 +28,9 @@ SHORT_NAMES: dict[str, dict[str, Any]] = {
 }
 """What people write for a metric with options; ``fvd`` still needs ``feature_options: {path: …}``."""
 
-FIXED = frozenset({"name", "version", "description", "worlds", "contexts", "headlines", "modified", "overrides"})
+FIXED = frozenset(
+    {"name", "version", "description", "judges", "worlds", "contexts", "headlines", "modified", "overrides"}
+)
 """What a recipe cannot override."""
 
 
@@ -49,8 +51,13 @@ class Suite(BaseModel):
     name: str
     version: int = Field(ge=1)
     description: str = ""
+    judges: Literal["generator", "tokenizer"] = Field(
+        "generator", description="what is trained and asked: videos that are generated, or clips taken there and back"
+    )
     dataset: Entry | None = Field(None, description="the suite's own world, or null: the recipe's data set")
-    worlds: dict[str, Entry] = Field(default_factory=dict, description="data sets to choose from; then dataset is one")
+    worlds: dict[str, Entry | None] = Field(
+        default_factory=dict, description="data sets to choose from, null being the recipe's; then dataset is one"
+    )
     world: str = Field("", description="the chosen one of the worlds")
     contexts: tuple[int, ...] = Field((), description="contexts to choose from without changing the protocol")
     split: Literal["train", "validation", "test"] = "test"
@@ -73,12 +80,12 @@ class Suite(BaseModel):
     @field_validator("dataset", mode="before")
     @classmethod
     def _dataset(cls, value: Any) -> Any:
-        return None if value in (None, "recipe") else entry(value)
+        return _world(value)
 
     @field_validator("worlds", mode="before")
     @classmethod
     def _worlds(cls, value: Any) -> Any:
-        return {name: entry(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+        return {name: _world(item) for name, item in value.items()} if isinstance(value, Mapping) else value
 
     @property
     def protocol(self) -> str:
@@ -94,6 +101,7 @@ class Suite(BaseModel):
         """What a record says of the protocol; ``options`` holds all of them, resolved, and no choice not taken."""
         unsaid = {"name", "version", "description", "modified", "overrides", "worlds", "contexts"}
         unsaid |= {key for key in ("world", "headlines") if not getattr(self, key)}
+        unsaid |= {"judges"} if self.judges == "generator" else set()  # records of before there was a choice say none
         options = self.model_dump(mode="json", exclude=unsaid)
         return SuiteReference(name=self.name, version=self.version, modified=self.modified, options=options)
 
@@ -101,6 +109,11 @@ class Suite(BaseModel):
 def names() -> list[str]:
     """All suites: ours by file name, and the protocols of other papers."""
     return sorted({*(path.stem for path in FOLDER.glob("*.yaml")), *protocols.protocols()})
+
+
+def _world(value: Any) -> Entry | None:
+    """``null`` and ``recipe`` both mean the recipe's data set."""
+    return None if value in (None, "recipe") else entry(value)
 
 
 def entry(value: Any) -> Entry:
@@ -210,6 +223,8 @@ def _check(suite: Suite) -> None:
         raise BadValue(
             f"suite.context={suite.context} leaves nothing to make of suite.frames={suite.frames}: lower the context."
         )
+    if suite.judges == "tokenizer" and suite.split == "train":
+        raise BadValue("suite.split=train: a tokenizer is never judged on the episodes it was trained on; choose test.")
     for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
         for part in entries:
             registry.card(axis, part.name)

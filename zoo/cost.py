@@ -127,7 +127,7 @@ def rollout_cost(recipe: Recipe, suite: Any, network: NetworkCost) -> dict[str, 
     Planners that look at poses are shown a walk round a circle, planners that look at content vectors that return with
     it (`stand_in_features`), so that retrieval finds something. `network` counts calls at the suite's frame size.
     """
-    from zoo.model import latents_for
+    from zoo.fitting import latents_for
 
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     task = compose.build("task", recipe.part("task"))

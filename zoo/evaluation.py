@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Evaluation:
     pipeline: Pipeline
     suite: Suite
     seconds: dict[str, float] = field(default_factory=dict)
+    main_axis: ClassVar[str] = "rollout"
+    """What a row is called by where a sweep says nothing."""
 
     @property
     def recipe(self) -> Any:
@@ -81,6 +83,10 @@ class Evaluation:
         """The data set's part of every metric key."""
         return harness.dataset_name(self.dataset_reference.name, self.dataset_reference.fingerprint)
 
+    def train(self) -> None:
+        """See that all that is judged is trained."""
+        self.pipeline.train()
+
     def check(self) -> None:
         """Refuse, before anything is trained, test clips that the suite cannot judge.
 
@@ -100,7 +106,9 @@ class Evaluation:
         parts = {axis: full(axis, self.recipe.part(axis)) for axis in compose.SAMPLING_AXES}
         modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
         suite = self.suite
+        decoding = compose.decoding_options(self.recipe)
         return {
+            **({"decoding": decoding} if decoding else {}),
             "generator": self.pipeline.generator_dir.name,
             "parts": parts,
             "sample": self.recipe.sample.model_dump(mode="json"),
@@ -177,9 +185,13 @@ class Evaluation:
             return path
         results = self._score()
         places = shown(self.clips)
-        path = self._write(model_row(self, results), [np.load(self._video(place)) for place in places])
+        path = self._write(self.record(results), [np.load(self._video(place)) for place in places])
         self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
         return path
+
+    def record(self, results: Results) -> records.Record:
+        """What the row says of this recipe; its artifacts are still to be written."""
+        return model_row(self, results)
 
     def _known(self, folder: StageDir) -> Path | None:
         path = self.pipeline.store.root / folder.facts().get("record", "-")
@@ -201,10 +213,10 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """What tells this row from its neighbours: what the sweep set, else the rollout."""
+        """What tells this row from its neighbours: what the sweep set, else the alternative of the main axis."""
         point = self.recipe.point.items()
         told = {key: value for key, value in point if key != "case" and not key.startswith("suite.")}
-        told = told or {"rollout": self.recipe.part("rollout").name}
+        told = told or {self.main_axis: self.recipe.part(self.main_axis).name}
         return ", ".join(f"{key}={_short(value)}" for key, value in told.items())
 
     def _write(self, record: records.Record, videos: list[np.ndarray]) -> Path:
@@ -214,19 +226,25 @@ class Evaluation:
 
     # ------------------------------------------------------------------------------------------------ controls
 
+    @cached_property
+    def controls_key(self) -> dict[str, Any]:
+        """Everything that influences the floors and ceilings."""
+        return {
+            "tokenizer": self.pipeline.tokenizer_dir.name,
+            "test": self.judged_on,
+            "suite": self.suite.reference().model_dump(mode="json"),
+            DIGEST_KEY: source_of(
+                "benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)
+            ),
+        }
+
+    def reconstruct(self, video: np.ndarray) -> np.ndarray:
+        """A true video uint8 [T, H, W, 3] through the tokenizer and back."""
+        return self.pipeline.model().reconstruct(video)
+
     def controls(self) -> list[Path]:
         """The records of the suite's floors and ceilings; scored once for a test set and a tokenizer."""
-        folder = self.pipeline.store.stage_dir(
-            "controls",
-            {
-                "tokenizer": self.pipeline.tokenizer_dir.name,
-                "test": self.judged_on,
-                "suite": self.suite.reference().model_dump(mode="json"),
-                DIGEST_KEY: source_of(
-                    "benchmarks.harness", *(module_of("control", entry.name) for entry in self.suite.controls)
-                ),
-            },
-        )
+        folder = self.pipeline.store.stage_dir("controls", self.controls_key)
         known = [self.pipeline.store.root / path for path in folder.facts().get("records", ())]
         if folder.done and all(path.is_file() for path in known):
             return known
@@ -237,17 +255,22 @@ class Evaluation:
         return written
 
     def _score_controls(self) -> Iterator[Path]:
-
-        def reconstruct(video: np.ndarray) -> np.ndarray:
-            return self.pipeline.model().reconstruct(video)
-
         rows = harness.control_rows(
-            self.suite, self.clips, dataset=self.judged_on, reconstruct=reconstruct, keep=shown(self.clips)
+            self.suite, self.clips, dataset=self.judged_on, reconstruct=self.reconstruct, keep=shown(self.clips)
         )
         with Bar("judging floors and ceilings", len(self.suite.controls)) as bar:
             for row in rows:
                 yield self._write(control_row(self, row), list(row.videos))
                 bar.advance()
+
+
+def evaluation_of(pipeline: Pipeline, suite: Suite) -> Evaluation:
+    """What judges a recipe by a suite: its generator, or its tokenizer alone."""
+    if suite.judges == "tokenizer":
+        from zoo.reconstruction import Reconstruction
+
+        return Reconstruction(pipeline, suite)
+    return Evaluation(pipeline, suite)
 
 
 def _short(value: Any) -> str:

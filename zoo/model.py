@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from zoo import compose, pairings
+from zoo import compose, fitting, pairings
 from zoo.canvas import Cost
 from zoo.errors import BadValue, UnmetNeed
+from zoo.fitting import latents_for, to_uint8
+from zoo.latent_form import LatentForm
 from zoo.sampling import Engine, Request
 from zoo.stages.cache import latent_actions
-from zoo.stages.data import to_video
 from zoo.store import atomic_file, writing
 
 if TYPE_CHECKING:
@@ -70,28 +70,49 @@ class ZooModel:
     size: tuple[int, int]
     """(height, width) of the training videos: the default for scenes without context."""
 
+    @property
+    def form(self) -> LatentForm:
+        """What the generator sees of a latent."""
+        return compose.latent_form(self.recipe, self.tokenizer)
+
     @torch.inference_mode()
     def encode(self, video_thwc: np.ndarray) -> Tensor:
-        """uint8 video [T, H, W, 3] to its normalised latent [C, F, H/s, W/s]; T is cut to whole latents."""
+        """uint8 video [T, H, W, 3] to what the generator sees [C, F, H/s, W/s]; T is cut to whole latents.
+
+        A size that the tokenizer does not take is padded where sample.pad allows; see `zoo.fitting`, also for memory.
+        """
         whole = self.tokenizer.video_frames(self.tokenizer.latent_frames(len(video_thwc)))
-        pixels = to_video(np.ascontiguousarray(video_thwc[None, :whole])).to(self.device)
-        return self.tokenizer.encode(pixels).z[0]
+        if not whole:
+            return self._blank((video_thwc.shape[1], video_thwc.shape[2]))
+        return self._encoded(video_thwc[:whole], self._fit(video_thwc[:whole]), self.form)
+
+    def _fit(self, video_thwc: np.ndarray) -> fitting.Fit:
+        frames, height, width = video_thwc.shape[:3]
+        return fitting.fit(self.tokenizer, (frames, height, width), pad=self.recipe.sample.pad)
+
+    def _encoded(self, video_thwc: np.ndarray, to: fitting.Fit, form: LatentForm) -> Tensor:
+        parts = fitting.encoded(self.tokenizer, [video_thwc], to, self.device)
+        return torch.cat([form.of(part)[0] for part in parts], dim=1)
 
     @torch.inference_mode()
     def decode(self, z_cfhw: Tensor, chunk: int = 64) -> np.ndarray:
-        """Latent [C, F, H, W] to uint8 video [T, H', W', 3], in one ordered streaming pass of `chunk` latents."""
+        """What the generator makes [C, F, H, W] to uint8 video [T, H', W', 3], in one streaming pass of `chunk` latents."""
         return np.concatenate(list(self._decoded(z_cfhw.split(chunk, dim=1))))
 
     def _decoded(self, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:
         """Pieces of latent [C, f, H, W], in order, to pieces of uint8 video [t, H', W', 3]."""
-        pieces = (piece[None].to(self.device) for piece in chunks)
+        pieces = (self.form.codes(piece[None].to(self.device)) for piece in chunks)
         return (to_uint8(part[0]) for part in self.tokenizer.decode_stream(pieces))
 
+    @torch.inference_mode()
     def reconstruct(self, video_thwc: np.ndarray) -> np.ndarray:
-        """What the tokenizer alone makes of a video [T, H, W, 3]: the ceiling of anything generated through it."""
-        decoded = self.decode(self.encode(video_thwc))
-        short = len(video_thwc) - len(decoded)
-        return np.concatenate([decoded, np.repeat(decoded[-1:], short, axis=0)]) if short > 0 else decoded
+        """What the tokenizer alone makes of a video [T, H, W, 3]: the ceiling of anything generated through it.
+
+        Any length and size where sample.pad allows, else BadValue for those that the tokenizer does not take.
+        """
+        to = self._fit(video_thwc)
+        z = self._encoded(video_thwc, to, LatentForm(self.tokenizer))[None]
+        return np.concatenate(list(fitting.decoded(self.tokenizer, z, to, self.device)))
 
     def engine(self, recipe: Recipe | None = None) -> Engine:
         """The sampling engine of a recipe, the run's own unless given: solver, guidance, rollout and settings."""
@@ -99,10 +120,11 @@ class ZooModel:
         guidance = compose.build("guidance", recipe.part("guidance"))
         pairings.check_guidance(self.recipe, guidance)
         pairings.check_noise(recipe, trained=self.recipe)
+        pairings.check_token_sampling(recipe, trained=self.recipe)
         sample = recipe.sample
         return Engine(
             network=self.generator.network,
-            objective=self.generator.objective,
+            objective=compose.build("objective", recipe.part("objective")),  # whose decoding a recipe may change
             solver=compose.build("solver", recipe.part("solver")),
             guidance=guidance,
             rollout=compose.build("rollout", recipe.part("rollout")),
@@ -113,7 +135,12 @@ class ZooModel:
             stabilisation=sample.stabilisation,
             cache=sample.cache,
             batch=sample.batch,
+            show=self._show if compose.predicts_tokens(self.recipe) else lambda z_cfhw: z_cfhw,
         )
+
+    def _show(self, z_cfhw: Tensor) -> Tensor:
+        """Tokens to the codes that planners look at: digits that are close need not look alike."""
+        return self.form.codes(z_cfhw[None].to(self.device))[0].float().cpu()
 
     def sample(self, scenes: Scene | Sequence[Scene], *, recipe: Recipe | None = None) -> list[np.ndarray]:
         """Videos uint8 [frames, H, W, 3] of the scenes; given frames come back as they are."""
@@ -152,8 +179,8 @@ class ZooModel:
             canvases, cost = self.engine(recipe).paint([self.request(scene) for scene in scenes], done, working)
             paths = [folder / f"{index:04d}.npy" for index in range(len(scenes))]
             for path, scene, canvas in zip(paths, scenes, canvases, strict=True):
-                height, width = (side * self.tokenizer.spatial_factor for side in canvas.shape[1:])
-                write_frames(path, (scene.frames, height, width, 3), self._finished(scene, canvas.chunks()))
+                shape = (scene.frames, *self._size(scene), 3)
+                write_frames(path, shape, self._finished(scene, canvas.chunks()))
                 canvas.close()
             shutil.rmtree(working)
         return paths, cost
@@ -168,7 +195,7 @@ class ZooModel:
             assert scene.context is not None
             context = self.encode(scene.context[:given])
         else:
-            context = self._blank(scene.size)
+            context = self._blank(self._size(scene))
         last = np.minimum([tokenizer.last_frame(f) for f in range(total)], scene.frames - 1)
         return Request(
             episode=scene.episode,
@@ -179,12 +206,21 @@ class ZooModel:
             prompt=scene.prompt,
         )
 
-    def _blank(self, size: tuple[int, int] | None) -> Tensor:
-        height, width = size or self.size
+    def _size(self, scene: Scene) -> tuple[int, int]:
+        """(height, width) of a scene's frames: those of what is given of it, where anything is."""
+        if scene.context is not None and self.generator.task.context(len(scene.context)):
+            return scene.context.shape[1], scene.context.shape[2]
+        return scene.size or self.size
+
+    def _blank(self, size: tuple[int, int]) -> Tensor:
+        height, width = size
         factor = self.tokenizer.spatial_factor
-        if height % factor or width % factor:
-            raise BadValue(f"size={height}x{width} is not a multiple of the tokenizer's factor {factor}: choose one.")
-        return torch.zeros(self.tokenizer.channels, 0, height // factor, width // factor)
+        if (height % factor or width % factor) and not self.recipe.sample.pad:
+            raise BadValue(
+                f"size={height}x{width} is not a multiple of the tokenizer's factor {factor}: choose one, or set "
+                "sample.pad=true, which pads and crops back."
+            )
+        return torch.zeros(self.form.channels, 0, -(-height // factor), -(-width // factor))
 
     def _poses(self, scene: Scene, last: np.ndarray) -> Tensor | None:
         if scene.poses is None:
@@ -205,9 +241,9 @@ class ZooModel:
     def _finished(self, scene: Scene, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:
         """The decoded video in pieces, cut to the scene's length; given frames as they were given."""
         given = 0 if scene.context is None else self.generator.task.context(len(scene.context))
-        first = 0
+        first, (height, width) = 0, self._size(scene)
         for piece in self._decoded(chunks):
-            piece = piece[: scene.frames - first]
+            piece = piece[: scene.frames - first, :height, :width]
             if scene.context is not None and first < given:
                 known = scene.context[first:given][: len(piece)]
                 piece[: len(known)] = known
@@ -227,15 +263,3 @@ def write_frames(path: Path, shape: tuple[int, int, int, int], pieces: Iterable[
             opened.write(np.ascontiguousarray(piece).tobytes())
 
 
-def latents_for(tokenizer: Any, frames: int) -> int:
-    """The fewest latent frames that decode to at least `frames` video frames: the video is padded, then cropped."""
-    latents = max(tokenizer.latent_frames(frames), 1)
-    while tokenizer.video_frames(latents) < frames:
-        latents += 1
-    return latents
-
-
-def to_uint8(video_cthw: Tensor) -> np.ndarray:
-    """Float [3, T, H, W] in [-1, 1] to uint8 [T, H, W, 3]."""
-    levels = ((video_cthw.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return rearrange(levels, "c t h w -> t h w c").cpu().numpy()

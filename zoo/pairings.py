@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo import compose, registry
+from zoo import compose, registry, token_pairings
 from zoo.errors import UnknownName, UnmetNeed, nearest
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ CURES = {
 
 def check(recipe: Recipe, suite: Any) -> None:
     """Refuse pairings that cannot work, from cards alone, before anything is built. Raises UnmetNeed with the cure."""
+    if suite.judges == "tokenizer":
+        _check_quantizer(recipe)
+        return  # clips go there and back: no window, task, rollout or signal has a part in it
     judged_on = recipe.part("dataset") if suite.dataset is None else suite.dataset
     for dataset in {recipe.part("dataset").name, judged_on.name}:
         given = registry.card("dataset", dataset).gives
@@ -35,6 +38,7 @@ def check(recipe: Recipe, suite: Any) -> None:
         _meet("metric", metric.name, given, judged_on.name)
     for control in suite.controls:
         _meet("control", control.name, given, judged_on.name)
+    token_pairings.check(recipe)
     check_noise(recipe)
     _check_window(recipe)
     _check_quantizer(recipe)
@@ -62,6 +66,11 @@ def check_noise(recipe: Recipe, trained: Recipe | None = None) -> None:
         )
 
 
+def check_token_sampling(recipe: Recipe, trained: Recipe) -> None:
+    """What sampling by a recipe asks of the token objective that was trained, if it was one."""
+    token_pairings.check_sampling(recipe, trained)
+
+
 def _meet(axis: str, name: str, given: frozenset[str], dataset: str) -> None:
     for need in sorted(registry.card(axis, name).needs & CURES.keys()):
         if need not in given:
@@ -81,6 +90,10 @@ def _check_window(recipe: Recipe) -> None:
 
 def check_built(recipe: Recipe, suite: Any) -> None:
     """What cards cannot say: guidance against dropouts, the mask mix and the length against the task."""
+    if suite.judges == "tokenizer":
+        return  # zoo/reconstruction.py asks the tokenizer about the clips themselves
+    tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
+    token_pairings.check_tokenizer(recipe, tokenizer)
     check_guidance(recipe, compose.build("guidance", recipe.part("guidance")))
     window = recipe.train.generator.window
     poses = np.zeros((4 * window, 4), np.float32)
@@ -89,7 +102,7 @@ def check_built(recipe: Recipe, suite: Any) -> None:
     task.draw(
         frames=len(poses), window=window, masks=recipe.train.generator.masks, rng=np.random.default_rng(0), poses=given
     )
-    tokenizer, sample = compose.build_tokenizer(recipe.part("tokenizer")), recipe.sample
+    sample = recipe.sample
     latents = tokenizer.latent_frames(suite.frames)
     if task.context(suite.frames) == 0 and latents > min(sample.window, sample.step):
         raise UnmetNeed(

@@ -42,8 +42,13 @@ STAGE_2_SOURCE = (
 
 
 def full(axis: str, part: Part) -> dict[str, Any]:
-    """A part with every default filled in, so that a changed default names another run."""
-    return {"name": part.name, **registry.config(axis, part.name, part.options).model_dump(mode="json")}
+    """A part with every default filled in, so that a changed default names another run.
+
+    A part whose options say where files lie gives, by `content`, what stands there instead: a moved file is no new run.
+    """
+    config = registry.config(axis, part.name, part.options)
+    content = getattr(registry.load(axis, part.name), "content", None)
+    return {"name": part.name, **config.model_dump(mode="json"), **(content(config) if content else {})}
 
 
 @cache
@@ -118,6 +123,8 @@ class Pipeline:
         """Everything that influences stage 2: every axis but the sampling ones, and the tokenizer it stands on."""
         recipe = self.recipe
         parts = {axis: full(axis, recipe.part(axis)) for axis in compose.GENERATOR_AXES}
+        for option in compose.decoding_options(recipe):
+            del parts["objective"][option]  # enters the key of what is sampled
         modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
         training = recipe.train.generator.model_dump(mode="json")
         return {
@@ -182,6 +189,8 @@ class Pipeline:
             batch=settings.batch,
             steps=settings.steps,
             seed=settings.seed,
+            images=settings.images,
+            multiple=tokenizer.spatial_factor,
         )
         stage = TokenizerStage(tokenizer, settings)
         fit(stage, batches, self.tokenizer_dir, self.recipe.trainer, settings)
@@ -192,7 +201,8 @@ class Pipeline:
 
         began = perf_counter()
         self.frames.fill()
-        cache = LatentCache(self.frames, tokenizer, self.tokenizer_dir.path / "latents")
+        form = compose.latent_form(self.recipe, tokenizer).name
+        cache = LatentCache(self.frames, tokenizer, self.tokenizer_dir.path / "latents", form=form)
         cache.fill()
         self.seconds["latents"] = perf_counter() - began
         return cache
@@ -202,8 +212,8 @@ class Pipeline:
         import torch
 
         torch.manual_seed(self.seed)
-        actions = self.dataset.action_dim if self.recipe.train.generator.actions else 0
-        generator = compose.build_generator(self.recipe, compose.Sizes(tokenizer.channels, actions))
+        sizes = compose.sizes(self.recipe, tokenizer, self.dataset.action_dim)
+        generator = compose.build_generator(self.recipe, sizes)
         task = lambda: self._train_generator(generator, tokenizer)  # noqa: E731
         self._stage("generator", self.generator_dir, task, generator)
         for part in (generator.network, generator.text_encoder):
@@ -275,6 +285,14 @@ class Pipeline:
         for folder in (self.tokenizer_dir, self.generator_dir):
             self.seconds.setdefault(folder.stage, 0.0)
             self._say_done(folder)
+
+    def train_tokenizer(self) -> None:
+        """See that stage 1 is done; loads nothing where it is."""
+        if not self.tokenizer_dir.done:
+            self.tokenizer()
+            return
+        self.seconds.setdefault(self.tokenizer_dir.stage, 0.0)
+        self._say_done(self.tokenizer_dir)
 
     def _say_done(self, folder: StageDir) -> None:
         """Once a stage."""

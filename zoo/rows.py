@@ -62,6 +62,55 @@ def model_row(judged: Evaluation, results: Results) -> records.Record:
     )
 
 
+def tokenizer_row(judged: Evaluation, results: Results) -> records.Record:
+    """The record of a tokenizer that was judged alone; its artifacts are still to be written."""
+    from zoo import compose
+
+    recipe, pipeline = judged.recipe, judged.pipeline
+    parts = {axis: recipe.part(axis) for axis in ("dataset", "tokenizer")}
+    quantizer = compose.quantizer_part(parts["tokenizer"])
+    parts |= {} if quantizer is None else {"quantizer": quantizer}
+    cites = [registry.card(axis, part.name).cite or "" for axis, part in parts.items()]
+    keys = [key.strip() for cite in cites for key in cite.split(",") if key.strip()]
+    return records.Record(
+        name=recipe.name,
+        label=judged.label,
+        group=judged.group,
+        suite=judged.suite.reference(),
+        recipe=recipe.to_dict(),
+        recipe_hash=recipe.hash(),
+        stages={folder.stage: folder.name for folder in (pipeline.tokenizer_dir, judged.sample_dir)},
+        stale=pipeline.stale,
+        components={axis: part.name for axis, part in parts.items()},
+        versions=results.versions,
+        citations=sorted({*keys, *results.citations}),
+        metrics=results.metrics,
+        curves=results.curves,
+        per_video=results.per_video,
+        dataset=judged.dataset_reference,
+        seeds={"tokenizer": recipe.train.tokenizer.seed, "suite": judged.suite.seed},
+        cost=_tokenizer_cost(judged),
+        environment=records.environment(),
+        reader=pipeline.reader_version,
+    )
+
+
+def _tokenizer_cost(judged: Evaluation) -> records.Cost:
+    """Seconds a frame are those of the way there and back."""
+    from zoo.cost import tokenizer_cost
+
+    pipeline, facts = judged.pipeline, judged.sample_dir.facts()
+    trained, counted = pipeline.tokenizer_dir.facts(), tokenizer_cost(judged.recipe)
+    return records.Cost(
+        wall_seconds={**pipeline.seconds, **judged.seconds},
+        trained_seconds={"tokenizer": trained.get("seconds", 0.0)},
+        seconds_per_frame=facts.get("seconds_per_frame"),
+        peak_memory_bytes=trained.get("peak_memory_bytes") or None,
+        parameters={"tokenizer": counted["parameters"]},
+        flops={"tokenizer": counted["flops_per_step"] * counted["steps"]},
+    )
+
+
 def _cost(judged: Evaluation) -> records.Cost:
     pipeline, facts = judged.pipeline, judged.sample_dir.facts()
     trained = (pipeline.tokenizer_dir.facts(), pipeline.generator_dir.facts())

@@ -71,16 +71,16 @@ def _checked(recipe: Recipe) -> tuple[Recipe, Suite]:
 
 def _run(recipe: Recipe, suite: Suite, store: Store, reuse: str) -> list[Path]:
     """All stages of one point; returns the records of its row and of the floors and ceilings beside it."""
-    from zoo.evaluation import Evaluation
+    from zoo.evaluation import evaluation_of
     from zoo.launch import part_ways
     from zoo.pipeline import Pipeline
     from zoo.progress import say
     from zoo.store import process_rank
 
-    evaluation = Evaluation(Pipeline(recipe, store, reuse), suite)  # type: ignore[arg-type]
+    evaluation = evaluation_of(Pipeline(recipe, store, reuse), suite)  # type: ignore[arg-type]
     say(f"{recipe.name}: {evaluation.label}")
     evaluation.check()
-    evaluation.pipeline.train()
+    evaluation.train()
     part_ways()
     if process_rank() != 0:
         return []  # the other ranks of a distributed run only train

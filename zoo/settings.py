@@ -40,6 +40,12 @@ class TokenizerTraining(Settings):
     weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
     ema: Fraction = Field(0.99, description="decay of the averaged weights; 0 turns averaging off")
     grad_clip: Weight = Field(1.0, description="gradients are clipped to this norm; 0 turns clipping off")
+    images: Probability = Field(
+        0.0, description="share of batches that are single frames, for tokenizers whose first frame is an image"
+    )
+    discriminator_lr: Rate | None = Field(
+        None, description="peak learning rate of a discriminator; null takes that of the tokenizer"
+    )
 
 
 class GeneratorTraining(Settings):
@@ -61,6 +67,9 @@ class GeneratorTraining(Settings):
         0.0, description="half of the windows show observed frames noised to a level up to this, and say so"
     )
     actions: bool = Field(True, description="whether the actions of the data set are given to the network")
+    latent: Literal["quantised", "unquantised"] = Field(
+        "quantised", description="of a discrete tokenizer: whether diffusion sees the codes or what they were chosen for"
+    )
     seed: Seed | None = Field(None, description="initial weights and batches; null takes the recipe's seed")
     warmup: int = Field(40, ge=0, description="steps of linear warm-up before the cosine decay")
     weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
@@ -87,6 +96,7 @@ class SampleSettings(Settings):
         0.0, description="noise level at which observed frames are shown; 0 shows them clean"
     )
     cache: bool = Field(True, description="keep keys and values of observed frames over the denoising steps")
+    pad: bool = Field(True, description="pad lengths and sizes that the tokenizer does not take, and crop back")
 
 
 PRECISIONS = (

@@ -25,6 +25,7 @@ from zoo.store import atomic_file, short_hash
 
 if TYPE_CHECKING:
     from components.contracts import Dataset, Split, Tokenizer
+    from zoo.latent_form import Form
 
 POOL_AFTER = 8.0
 """Seconds of work left from which processes are worth their start."""
@@ -177,7 +178,7 @@ class LatentEpisode:
 
 
 class LatentCache(CacheFolder):
-    """The latents of a FrameCache under one frozen tokenizer, each video encoded whole."""
+    """The latents of a FrameCache under one frozen tokenizer, each video encoded in one streaming pass."""
 
     BUDGET = 1 << 19
     """Pixels encoded together; a longer video goes alone. Groups do not depend on what is already there."""
@@ -189,12 +190,19 @@ class LatentCache(CacheFolder):
         root: Path | str,
         *,
         dtype: Literal["float16", "float32"] = "float32",
+        form: Form = "quantised",
     ) -> None:
-        """The folder under `root` is named by the frames, the tokenizer's weights and `dtype`."""
+        """The folder under `root` is named by the frames, the tokenizer's weights, `dtype` and `form`.
+
+        Args:
+            form: what is kept of a latent (zoo/latent_form.py).
+        """
         from zoo.stages.encode import weights_hash
 
         self.video, self.tokenizer, self.dtype = frames, tokenizer, dtype
+        self.form: Form = form
         self.key = {"frames": frames.name, "weights": weights_hash(tokenizer), "dtype": dtype, "format": FORMAT}
+        self.key |= {} if form == "quantised" else {"form": form}
         self._signals: dict[int, tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]] = {}
         super().__init__(Path(root) / f"latents-{short_hash(self.key)}-{frames.split}")
 
@@ -246,7 +254,7 @@ class LatentCache(CacheFolder):
         from zoo.stages.encode import encode_videos
 
         whole = self.tokenizer.video_frames(self.tokenizer.latent_frames(self.video.shape(group[0])[0]))
-        z_bfchw = encode_videos(self.tokenizer, np.stack([self.video.frames(index)[:whole] for index in group]))
+        z_bfchw = encode_videos(self.tokenizer, [self.video.frames(index)[:whole] for index in group], self.form)
         for index, z in zip(group, z_bfchw.astype(self.dtype), strict=True):
             self._save(index, z)
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
 
-from zoo.stages.data import to_video
+from zoo.fitting import Fit, encoded
+from zoo.latent_form import Form, LatentForm
 
 
 @torch.inference_mode()
-def encode_videos(tokenizer: Any, frames_bthwc: np.ndarray) -> np.ndarray:
-    """uint8 [B, T, H, W, 3], T of whole latents, to normalised latents [B, F, C, h, w], on the tokenizer's device."""
+def encode_videos(tokenizer: Any, videos: Sequence[np.ndarray], form: Form = "quantised") -> np.ndarray:
+    """uint8 videos [T, H, W, 3] of one size, T of whole latents, to what a generator sees [B, F, C, h, w].
+
+    On the tokenizer's device, and piece by piece: `videos` may be memory-mapped and of any length.
+    `form`: what is kept of a latent (zoo/latent_form.py).
+    """
     training = tokenizer.training
     tokenizer.eval()
     weight = next(itertools.chain(tokenizer.parameters(), tokenizer.buffers()), torch.empty(0))
-    z_bcfhw = tokenizer.encode(to_video(frames_bthwc).to(weight.device)).z
+    frames, height, width = videos[0].shape[:3]
+    whole = Fit((frames, height, width), (frames, height, width))
+    of = LatentForm(tokenizer, form).of
+    parts = [of(part).float().cpu() for part in encoded(tokenizer, videos, whole, weight.device)]
     tokenizer.train(training)
-    return rearrange(z_bcfhw.float().cpu(), "b c f h w -> b f c h w").contiguous().numpy()
+    return rearrange(torch.cat(parts, dim=2), "b c f h w -> b f c h w").contiguous().numpy()
 
 
 def weights_hash(tokenizer: Any) -> str:
