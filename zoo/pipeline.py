@@ -286,14 +286,6 @@ class Pipeline:
             self.seconds.setdefault(folder.stage, 0.0)
             self._say_done(folder)
 
-    def train_tokenizer(self) -> None:
-        """See that stage 1 is done; loads nothing where it is."""
-        if not self.tokenizer_dir.done:
-            self.tokenizer()
-            return
-        self.seconds.setdefault(self.tokenizer_dir.stage, 0.0)
-        self._say_done(self.tokenizer_dir)
-
     def _say_done(self, folder: StageDir) -> None:
         """Once a stage."""
         if folder.stage not in self._said:
