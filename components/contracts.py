@@ -1,6 +1,7 @@
 """What each part promises, and (from components/carriers.py) what travels between them. The first file to read.
 
-The promises of tokenizers stand in components/tokenizer_contracts.py, and are imported from here as well.
+The promises of tokenizers stand in components/tokenizer_contracts.py, those of objectives on discrete tokens in
+components/token_contracts.py; both are imported from here as well.
 
     video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
       ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
@@ -32,6 +33,7 @@ from components.carriers import (  # noqa: F401 what travels is imported from he
     VideoInfo,
     Window,
 )
+from components.token_contracts import TokenDecoder, TokenObjective  # noqa: F401 so are those of discrete tokens
 from components.tokenizer_contracts import (  # noqa: F401 as are the promises of tokenizers
     AdversarialTokenizer,
     DiscreteTokenizer,
@@ -180,6 +182,7 @@ class TextEncoder(Protocol):
 class Backbone(Protocol):
     """The network. ``Backbone(config, *, channels, action_dim, text_width, packing, position, pose_encoding,
     attention, conditioning)``; the last five are factories ``f(**runtime) -> part`` since their sizes are the backbone's.
+    For tokens it is given ``outputs`` as well: the channels of its answer, which are not those of z.
     """
 
     def forward(

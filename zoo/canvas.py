@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from components.contracts import Step
 from zoo.store import atomic_file
 
 JOURNAL = "journal.npz"
+Show = Callable[[Tensor], Tensor]
 LOOK = 4
 """Rows and columns that a latent frame is pooled to where a planner asks what it shows."""
 
@@ -29,8 +30,15 @@ LOOK = 4
 class Canvas:
     """The latent frames [C, H, W] of one video: given, finished, in progress (at a noise level) or untouched."""
 
-    def __init__(self, context_cfhw: Tensor, frames: int, path: Path | None = None) -> None:
-        """`path`: keep finished frames in this file, which is made, or taken up again if its size is right."""
+    def __init__(
+        self, context_cfhw: Tensor, frames: int, path: Path | None = None, show: Show = lambda z_cfhw: z_cfhw
+    ) -> None:
+        """Start with the given frames.
+
+        Args:
+            path: keep finished frames in this file, which is made, or taken up again if its size is right.
+            show: frames to what planners look at: latents whose distances mean something, where frames are tokens.
+        """
         channels, self.given, height, width = context_cfhw.shape
         self.frames, self.shape = frames, (channels, height, width)
         self.finished = bytearray(frames)
@@ -38,6 +46,7 @@ class Canvas:
         """Frame → its noise level and what it is at that level."""
         self._memory: Tensor | None = None
         self._file: io.FileIO | None = None
+        self._show = show
         self._looks: np.ndarray | None = None
         self._looked = bytearray(frames)
         if path is None:
@@ -104,10 +113,11 @@ class Canvas:
         early = [frame for frame in frames if not self.finished[frame]]
         if early:
             raise ValueError(f"the rollout asks what frame {early[0]} shows before it is finished")
-        if self._looks is None:
-            self._looks = np.zeros((self.frames, self.shape[0] * LOOK * LOOK))
         new = [frame for frame in frames if not self._looked[frame]]
-        for frame, z_chw in zip(new, self.read(new).unbind(1), strict=True):
+        shown = self._show(self.read(new)) if new else torch.empty(1, 0, 1, 1)
+        if self._looks is None:
+            self._looks = np.zeros((self.frames, shown.shape[0] * LOOK * LOOK))
+        for frame, z_chw in zip(new, shown.unbind(1), strict=True):
             self._looks[frame] = adaptive_avg_pool2d(z_chw, LOOK).flatten().double().numpy()
             self._looked[frame] = 1
         return self._looks[list(frames)]

@@ -14,6 +14,7 @@ from zoo import registry
 
 if TYPE_CHECKING:
     from components.contracts import Dataset
+    from zoo.latent_form import LatentForm
     from zoo.recipe import Part, Recipe
 
 GENERATOR_AXES = (
@@ -38,7 +39,30 @@ SAMPLING_SECTIONS = ("sample", "suite", "name", "description", "point")
 def training_part(recipe: Recipe) -> dict[str, Any]:
     """All of a recipe but what sampling and judging alone read."""
     left_out = (*SAMPLING_AXES, *SAMPLING_SECTIONS)
-    return {key: value for key, value in recipe.to_dict().items() if key not in left_out}
+    kept = {key: value for key, value in recipe.to_dict().items() if key not in left_out}
+    if isinstance(kept["objective"], dict):
+        kept["objective"] = {k: v for k, v in kept["objective"].items() if k not in decoding_options(recipe)}
+    return kept
+
+
+def decoding_options(recipe: Recipe) -> dict[str, Any]:
+    """The options of a token objective that only its decoding reads, with their values; sampling keys, all of them."""
+    part = recipe.part("objective")
+    names = getattr(registry.load("objective", part.name), "sampling_options", ())
+    config = registry.config("objective", part.name, part.options)
+    return {name: getattr(config, name) for name in sorted(names)}
+
+
+def predicts_tokens(recipe: Recipe) -> bool:
+    """Whether the objective works on the indices of a discrete tokenizer."""
+    return "tokens" in registry.card("objective", recipe.part("objective").name).gives
+
+
+def latent_form(recipe: Recipe, tokenizer: Any) -> LatentForm:
+    """What the generator of a recipe sees of the tokenizer's latents."""
+    from zoo.latent_form import LatentForm
+
+    return LatentForm(tokenizer, "digits" if predicts_tokens(recipe) else recipe.train.generator.latent)
 
 
 def build(axis: str, part: Part, **runtime: Any) -> Any:
@@ -86,12 +110,32 @@ class Sizes:
     """What the generator must know of the other parts."""
 
     channels: int
-    """Latent channels."""
+    """Of what it sees of a latent."""
     action_dim: int
     """0 where the recipe or the data set has no actions."""
+    factors: tuple[int, ...] = ()
+    """Of the codebook whose tokens it predicts; () where it predicts latents."""
+
+
+def sizes(recipe: Recipe, tokenizer: Any, action_dim: int) -> Sizes:
+    """What follows from the tokenizer; `action_dim` is the data set's."""
+    actions = action_dim if recipe.train.generator.actions else 0
+    factors = tokenizer.factors if predicts_tokens(recipe) else ()
+    return Sizes(latent_form(recipe, tokenizer).channels, actions, factors)
 
 
 def build_network(recipe: Recipe, sizes: Sizes, text_width: int) -> Any:
+    """The backbone, or for tokens what reads them into it and takes logits out of it."""
+    if not sizes.factors:
+        return _build_backbone(recipe, sizes.channels, sizes, text_width)
+    from components.token_network import TokenNetwork
+
+    embedding = build("objective", recipe.part("objective")).embedding
+    backbone = _build_backbone(recipe, embedding, sizes, text_width, outputs=sum(sizes.factors))
+    return TokenNetwork(backbone, sizes.factors, embedding)
+
+
+def _build_backbone(recipe: Recipe, channels: int, sizes: Sizes, text_width: int, **runtime: Any) -> Any:
     """The backbone with its parts inside: packing, position, pose encoding, attention, conditioning."""
 
     def factory(axis: str) -> Any:
@@ -101,7 +145,7 @@ def build_network(recipe: Recipe, sizes: Sizes, text_width: int) -> Any:
     return build(
         "backbone",
         recipe.part("backbone"),
-        channels=sizes.channels,
+        channels=channels,
         action_dim=sizes.action_dim,
         text_width=text_width,
         packing=build("packing", recipe.part("packing")),
@@ -109,6 +153,7 @@ def build_network(recipe: Recipe, sizes: Sizes, text_width: int) -> Any:
         position=factory("position"),
         pose_encoding=factory("pose_encoding"),
         conditioning=factory("conditioning"),
+        **runtime,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.contracts import TokenObjective
 from zoo import compose, registry
 from zoo.errors import BadValue
 
@@ -87,7 +89,7 @@ def network_cost(recipe: Recipe, video_hw: tuple[int, int]) -> NetworkCost:
     from zoo.call_cost import NetworkCost
 
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
-    actions = registry.load("dataset", recipe.part("dataset").name).action_dim if recipe.train.generator.actions else 0
+    actions = registry.load("dataset", recipe.part("dataset").name).action_dim
     text_width = compose.build("text_encoder", recipe.part("text_encoder")).width
     height, width = video_hw
     factor = tokenizer.spatial_factor
@@ -95,16 +97,18 @@ def network_cost(recipe: Recipe, video_hw: tuple[int, int]) -> NetworkCost:
         raise BadValue(
             f"frames of {height}x{width} do not divide by the tokenizer's factor {factor}: choose another size."
         )
-    return NetworkCost(
-        recipe, compose.Sizes(tokenizer.channels, actions), text_width, (height // factor, width // factor)
-    )
+    sizes = compose.sizes(recipe, tokenizer, actions)
+    return NetworkCost(recipe, sizes, text_width, (height // factor, width // factor))
 
 
 def generator_cost(recipe: Recipe, network: NetworkCost) -> dict[str, Any]:
     """Stage 2, by a training window none of whose frames is observed: the same FLOPs as any other mask."""
     from zoo.call_cost import trained
 
+    objective = compose.build("objective", recipe.part("objective"))
     inputs = network.inputs(0, recipe.train.generator.window)
+    if isinstance(objective, TokenObjective):
+        inputs = objective.shown(*inputs)
     forward = trained(lambda: network.network(*inputs))
     settings = recipe.train.generator
     text_encoder = compose.build("text_encoder", recipe.part("text_encoder"))
@@ -160,12 +164,13 @@ def _spent(recipe: Recipe, steps: Iterable[Step], network: NetworkCost) -> dict[
     """Network calls and FLOPs of all steps, and the most memory of any one call; every shape is counted once."""
     solver = compose.build("solver", recipe.part("solver"))
     objective = compose.build("objective", recipe.part("objective"))
-    passes = len(solver.times(objective)) - 1
+    tokens = isinstance(objective, TokenObjective)
+    passes = 0 if tokens else len(solver.times(objective)) - 1
     branches = compose.build("guidance", recipe.part("guidance")).branches
     shapes = Counter((len(step.observed), len(step.latent), step.levels is not None) for step in steps)
     calls, flops, peak = 0, 0.0, 0
     for (observed, latent, once), count in shapes.items():
-        repeats = 1 if once else passes
+        repeats = objective.calls(latent, prod(network.latent_hw)) if tokens else 1 if once else passes
         remembers = recipe.sample.cache and not once  # as the sampling engine: one call has nothing to save
         seen = [observed if branch.get("history", True) else 0 for branch in branches]
         memories = [frames for frames in seen if frames and remembers]

@@ -96,7 +96,7 @@ class ZooModel:
 
     @torch.inference_mode()
     def decode(self, z_cfhw: Tensor, chunk: int = 64) -> np.ndarray:
-        """What the generator makes [C, F, H, W] to uint8 video [T, H', W', 3], in one streaming pass of `chunk` latents."""
+        """What the generator makes [C, F, H, W] to uint8 video [T, H', W', 3], in one pass of `chunk` latents."""
         return np.concatenate(list(self._decoded(z_cfhw.split(chunk, dim=1))))
 
     def _decoded(self, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from components.contracts import Step
+from components.token_digits import UNKNOWN
 from zoo.canvas import Canvas
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ class Group:
                 for frame in step.latent
             ]
             rows.append(torch.stack(frames, dim=1))
+        return torch.stack(rows)
+
+    def unknown(self) -> Tensor:
+        """Frames of tokens none of which is known [B, G, F, H, W]."""
+        digits, height, width = self.canvases[self.steps[0][0]].shape
+        return torch.full((len(self), digits, self.latent_frames, height, width), float(UNKNOWN))
+
+    def uniform(self, seed: int, draw: int, channels: int) -> Tensor:
+        """Uniform numbers in [0, 1) [B, channels, F, H, W], keyed by (seed, episode, frame, draw)."""
+        rows = []
+        for video, step in self.steps:
+            shape, episode = (channels, *self.canvases[video].shape[1:]), self.requests[video].episode
+            rows.append(torch.stack([unit_uniform(seed, episode, frame, draw, shape) for frame in step.latent], dim=1))
         return torch.stack(rows)
 
     def levels(self) -> Tensor:
@@ -120,6 +134,12 @@ def _draw(step: Step, slot: int, draw: int) -> int | str:
 def key(*parts: Any) -> int:
     """56 bits that depend on all of `parts`."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
+
+
+def unit_uniform(seed: int, episode: str, frame: int, draw: int, shape: tuple[int, int, int]) -> Tensor:
+    """Uniform numbers for one latent frame [C, H, W], keyed like noise, made on the CPU."""
+    keyed = torch.Generator().manual_seed(key(seed, episode, frame, f"tokens {draw}"))
+    return torch.rand(shape, generator=keyed)
 
 
 def unit_noise(seed: int, episode: str, frame: int, draw: int | str, shape: tuple[int, int, int]) -> Tensor:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from components.contracts import Step
-from zoo.canvas import Canvas, Cost, Journal
+from components.contracts import Step, TokenObjective
+from zoo.canvas import Canvas, Cost, Journal, Show
 from zoo.plan_group import Group, key
 from zoo.sight import Branch, Sight
+from zoo.token_decoding import PlanDecoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,8 @@ class Engine:
     cache: bool = True
     """Remember keys and values of observed frames over the denoising steps; off recomputes them (equal to 1e-5)."""
     batch: int = 8
+    show: Show = lambda z_cfhw: z_cfhw
+    """Finished frames to the latents that planners which look at content are shown."""
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], done: Done = lambda made: None) -> list[Tensor]:
@@ -82,7 +85,9 @@ class Engine:
                 that was stopped goes on where it was; the folder then belongs to exactly these requests and settings.
         """
         canvases = [
-            Canvas(request.context, request.frames, None if folder is None else folder / f"{video:04d}.latent")
+            Canvas(
+                request.context, request.frames, None if folder is None else folder / f"{video:04d}.latent", self.show
+            )
             for video, request in enumerate(requests)
         ]
         journal = Journal.open(folder, canvases)
@@ -146,6 +151,17 @@ class Engine:
             for keep in self.guidance.branches
         ]
         cost.network_calls += sum(branch.memory is not None for branch in branches) * len(group)
+        made = group.keep(self._filled(group, branches, device, cost))
+        cost.frames_made += made
+        return made
+
+    def _filled(self, group: Group, branches: Sequence[Branch], device: torch.device, cost: Cost) -> Tensor:
+        """The latent frames of one plan step [B, C, F, H, W]: walked by the solver, or decoded by a token objective."""
+        if isinstance(self.objective, TokenObjective):
+            decoder = PlanDecoder(self.network.factors, branches, self.guidance, group, self.seed)
+            z = self.objective.decode(group.unknown().to(device), decoder)
+            cost.network_calls += decoder.calls * len(group)
+            return z
         z = group.latent(self.seed).to(device)
         for hop, (t, s) in enumerate(self._hops(group, device)):
             cleans = [self.objective.clean(branch.predict(z, t), z, t) for branch in branches]
@@ -153,9 +169,7 @@ class Engine:
             # Keyed by the step of the walk, or, where frames stand at levels of their own, by the levels walked to.
             fresh = lambda: group.noise(self.seed, hop + 1).to(z)  # noqa: B023, E731
             z = self.solver.step(z, self.guidance.combine(cleans), t, s, self.objective, fresh)
-        made = group.keep(z)
-        cost.frames_made += made
-        return made
+        return z
 
     def _hops(self, group: Group, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """The levels [B, F] between which the solver steps: its own from noise to clean, or the one the plan asks."""

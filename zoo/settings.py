@@ -68,7 +68,7 @@ class GeneratorTraining(Settings):
     )
     actions: bool = Field(True, description="whether the actions of the data set are given to the network")
     latent: Literal["quantised", "unquantised"] = Field(
-        "quantised", description="of a discrete tokenizer: whether diffusion sees the codes or what they were chosen for"
+        "quantised", description="of a discrete tokenizer: diffusion sees the codes, or what they were chosen for"
     )
     seed: Seed | None = Field(None, description="initial weights and batches; null takes the recipe's seed")
     warmup: int = Field(40, ge=0, description="steps of linear warm-up before the cosine decay")

@@ -118,7 +118,9 @@ class UNet3d(nn.Module):
         pose_encoding: Callable[..., Any],
         attention: Attention,
         conditioning: Callable[..., Any],
+        outputs: int | None = None,
     ) -> None:
+        """`outputs`: channels of the prediction, where they are not those of z."""
         super().__init__()
         self.config, self.attention = config, attention
         self.widths = [config.width * multiplier for multiplier in config.multipliers]
@@ -132,7 +134,7 @@ class UNet3d(nn.Module):
         ]
         self._build(nn.Conv2d(channels + 1, self.widths[0], 3, padding=1), signal, entries)
         self.norm = frame_norm(self.widths[0])
-        self.head = nn.Conv2d(self.widths[0], channels, 3, padding=1)
+        self.head = nn.Conv2d(self.widths[0], channels if outputs is None else outputs, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

@@ -51,7 +51,9 @@ class _Block(nn.Module):
         return add_gated(x, self.mlp(h), gate, sight.tokens), kept
 
 
-@component(cite="peebles2023dit,ma2024latte", note="diffusion transformer over spacetime patches")
+@component(
+    cite="peebles2023dit,ma2024latte", note="diffusion transformer over spacetime patches, or tokens", gives={"raster"}
+)
 class VideoDiT(nn.Module):
     """DiT over video patches [Peebles 2023; Latte, Ma 2024]: x += gate · attention(…) per sublayer, x += gate · MLP(…).
 
@@ -63,7 +65,9 @@ class VideoDiT(nn.Module):
         width: int = Field(192, ge=8, le=8192, description="channels of a token; a multiple of heads and of 2")
         depth: int = Field(8, ge=1, le=128, description="blocks")
         heads: int = Field(4, ge=1, le=128, description="attention heads")
-        patch: tuple[int, int, int] = Field((1, 2, 2), description="latent frames, rows and columns of a patch")
+        patch: tuple[int, int, int] | None = Field(
+            None, description="latent frames, rows and columns of a patch; null is 1×2×2, and 1×1×1 for tokens"
+        )
         mlp_ratio: float = Field(4.0, gt=0, le=16, description="hidden width of the MLP over width")
         qk_norm: bool = Field(
             False, description="RMS-normalise queries and keys of each head: steadier in wide bf16 models, 9 % slower"
@@ -71,7 +75,9 @@ class VideoDiT(nn.Module):
 
         @field_validator("patch")
         @classmethod
-        def _one_frame(cls, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+        def _one_frame(cls, patch: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+            if patch is None:
+                return None
             if patch[0] != 1:
                 raise ValueError("a patch spans one latent frame; to compress time set tokenizer.temporal_factor")
             if min(patch) < 1:
@@ -96,10 +102,13 @@ class VideoDiT(nn.Module):
         pose_encoding: Callable[..., Any],
         attention: Attention,
         conditioning: Callable[..., Any],
+        outputs: int | None = None,
     ) -> None:
+        """`outputs`: channels of the prediction, where a patch is one token and they are not those of z."""
         super().__init__()
         self.config, self.packing, self.attention = config, packing, attention
-        width, self.patch = config.width, config.patch[1:]
+        patch = config.patch or ((1, 2, 2) if outputs is None else (1, 1, 1))
+        width, self.patch = config.width, patch[1:]
         area = self.patch[0] * self.patch[1]
         self.enter = nn.Linear(area * (channels + 1), width)
         self.signal = FrameSignal(width=width, action_dim=action_dim, text_width=text_width)
@@ -109,7 +118,7 @@ class VideoDiT(nn.Module):
         modulator = self.conditioning.modulator
         self.blocks = nn.ModuleList(_Block(config, attention, modulator) for _ in range(config.depth))
         self.last = modulator()
-        self.head = nn.Linear(width, area * channels)
+        self.head = nn.Linear(width, area * (channels if outputs is None else outputs))
         # Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate.
         nn.init.xavier_uniform_(self.enter.weight)
         nn.init.zeros_(self.head.weight)

@@ -12,24 +12,16 @@ from einops import rearrange, reduce
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from components.contracts import Condition, Window
+from components.contracts import Condition, TokenObjective, Window
 from zoo.stages.data import GeneratorBatch
 from zoo.stages.optimiser import adamw, as_settings
-
-
-class _Outside:
-    """Keeps a frozen module out of its owner's parameters, checkpoints and weight averages."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Outside:
-        return self
+from zoo.stages.outside import Outside
 
 
 class GeneratorStage(LightningModule):
     """Loss: mean over clips of the mean over latent frames of weight(t)·|prediction - target|², observed frames given.
 
+    Under a token objective, of what its `errors` says of a frame: nats in place of squares.
     Every clip counts the same, whatever its size. Levels, noise and dropouts depend on (seed, step, rank) alone.
     """
 
@@ -55,8 +47,8 @@ class GeneratorStage(LightningModule):
         self.seed = int(self.settings.seed if seed is None else seed)
         used = text_encoder if text_encoder is not None and text_encoder.width > 0 else None
         self.text_encoder = used if used is not None and used.trainable else None
-        self._frozen = _Outside(used if self.text_encoder is None else None)
-        self._known = _Outside({})  # embeddings of captions that were seen, for a frozen encoder
+        self._frozen = Outside(used if self.text_encoder is None else None)
+        self._known = Outside({})  # embeddings of captions that were seen, for a frozen encoder
 
     trainable = True
 
@@ -84,6 +76,10 @@ class GeneratorStage(LightningModule):
         level = torch.where(observed, self._history_level(len(batch), step).to(level.device), level)
         level = torch.where(valid, level, 0.0)
         condition = self._condition(batch, level, draws)
+        if isinstance(self.objective, TokenObjective):  # which hides tokens in place of adding noise
+            draws = _generator(batch.z[0].device, self.seed, step, self.global_rank, 1)
+            errors = self.objective.errors(self.network, batch.z, batch.window, condition, draws)
+            return mean_over_clips(errors, valid & ~observed)
         noise = self._noise(batch.z, step)
         if isinstance(batch.z, Tensor):
             errors = self._errors(batch.z, noise, batch.window, condition)
