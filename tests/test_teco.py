@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from components.contracts import AdversarialTokenizer, Latent, Quantised, Tokenizer
+from components.quantizer.vq import VQ
 from components.temporal_transformer import TemporalShape, TemporalState, WindowedAttention
 from components.tokenizer.teco import TECO
 from zoo.errors import BadValue
@@ -28,7 +29,7 @@ VARIANTS = ("none", "vq")
 
 
 class Nearest(nn.Module):
-    """The plainest quantiser there is: the nearest of 32 codes, straight through."""
+    """The plainest quantiser there is: the nearest of 32 codes, straight through, the same before and after a step."""
 
     channels, codes, factors = 5, 32, (32,)
 
@@ -99,6 +100,24 @@ def test_codes_look_up_to_what_was_encoded() -> None:
     assert latent.unquantised is not None and not torch.allclose(latent.unquantised, latent.z)
 
 
+PAPER: dict[str, Any] = {"l2": True, "projection": 32, "ema": False}
+
+
+@pytest.mark.parametrize("options", [{}, PAPER], ids=["plain", "paper"])
+def test_the_zoos_own_vq_fits(options: dict[str, Any]) -> None:
+    quantizer = VQ(VQ.Config(codes=16, channels=6, **options))
+    tokenizer = TECO(TECO.Config(quantizer={"name": "vq", **options}, **SMALL), quantizer=quantizer)
+    losses = tokenizer.training_losses(video(4), 0)
+    losses["loss"].backward()
+    assert losses["commitment"] > 0
+    assert all(p.grad is not None and p.grad.any() for p in tokenizer.parameters())
+    tokenizer.eval()
+    latent = tokenizer.encode(video(4))
+    assert latent.z.shape == (2, 6, 4, 4, 4) and latent.indices is not None
+    torch.testing.assert_close(tokenizer.lookup(latent.indices), latent.z)
+    assert tokenizer.decode(latent).shape == (2, 3, 4, 16, 16)
+
+
 def test_default_size_and_history() -> None:
     tokenizer = TECO(TECO.Config())
     assert 0.7e6 < sum(p.numel() for p in tokenizer.parameters()) < 1.2e6
@@ -121,9 +140,10 @@ def test_the_papers_size_is_a_matter_of_options() -> None:
                 state_channels=64,
                 history=300,
                 drop=0.9,
-            )
+            ),
+            quantizer=VQ(VQ.Config(codes=1024, channels=64, **PAPER)),
         )
-        z = torch.zeros(1, 4, 2, 8, 8)
+        z = torch.zeros(1, 64, 2, 8, 8)
         assert tokenizer.temporal(z).shape == (1, 64, 2, 8, 8)
     assert 1.0e8 < sum(p.numel() for p in tokenizer.parameters()) < 1.8e8
 
@@ -307,7 +327,7 @@ def test_bad_options_and_sizes_are_refused() -> None:
 @both
 def test_four_clips_are_overfitted(variant: str) -> None:
     torch.manual_seed(0)
-    tokenizer = TECO(TECO.Config(quantizer=variant), quantizer=quantizer() if variant == "vq" else None)
+    tokenizer = TECO(TECO.Config(quantizer=variant), quantizer=VQ(VQ.Config()) if variant == "vq" else None)
     x = moving_squares()
     optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=300, pct_start=0.1)
@@ -325,13 +345,6 @@ def test_four_clips_are_overfitted(variant: str) -> None:
     psnr = float(10 * torch.log10(4 / error))
     print(f"{variant}: {psnr:.1f} dB in {seconds:.0f} s")
     assert psnr >= 24
-
-
-def quantizer() -> Any:
-    """The zoo's own, as the recipe's plain `vq`."""
-    from components.quantizer.vq import VQ
-
-    return VQ(VQ.Config())
 
 
 def moving_squares() -> Tensor:

@@ -42,8 +42,9 @@ class TECO(VideoTokenizer):
 
         The paper's size for 64×64 frames of DMLab, with patches in the place of its VQ-GAN: ``{spatial_factor: 8,
         width: 256, multipliers: [1, 2], depth: 4, state_stride: 8, state_width: 1024, state_layers: 8, state_heads: 16,
-        state_channels: 64, history: 300, drop: 0.9, quantizer: {name: vq, codes: 1024, l2: true, projection: 32}}``;
-        for Minecraft's 128×128: spatial_factor 16, depth 6, state_stride 4, state_layers 12 and state_channels 128.
+        state_channels: 64, history: 300, drop: 0.9, quantizer: {name: vq, codes: 1024, channels: 64, projection: 32,
+        l2: true, ema: false}}`` and ``train.tokenizer.frames: 300``. For Minecraft's 128×128: spatial_factor 16,
+        depth 6, state_stride 4, state_layers 12 and 128 channels of both kinds.
         """
 
         quantizer: QuantizerChoice = Field(
@@ -131,7 +132,7 @@ class TECO(VideoTokenizer):
         generator = torch.Generator(video_bcthw.device).manual_seed(step)
         features = self._features(video_bcthw)
         z, indices, terms, figures = self._bottleneck(features, generator, video_bcthw.numel())
-        frames = self.decoded_frames(*video_bcthw.shape[0:3:2], generator)
+        frames = self.decoded_frames(len(video_bcthw), video_bcthw.shape[2], generator)
         made = each_frame(self.decoder, _frames(self._told(z), frames)).float()
         target = _frames(video_bcthw, frames)
         squared = F.mse_loss(made, target)
