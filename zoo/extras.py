@@ -17,6 +17,7 @@ EXTRAS = (
     Extra("decord", "pip install decord", "reader=decord, the fastest reader of whole video files"),
     Extra("vizdoom", "pip install 'spacetime-zoo[vizdoom]'", "dataset=vizdoom and recipe=vizdoom_long"),
     Extra("open_clip", "pip install open_clip_torch", "text_encoder=open_clip"),
+    Extra("diffusers", "pip install 'spacetime-zoo[diffusers]'", "tokenizer=diffusers"),
 )
 
 
