@@ -40,7 +40,7 @@ class AxialAttention(nn.Module):
 
     def forward(self, x_bcthw: Tensor) -> Tensor:
         """[B, C, T, H, W] to the same shape."""
-        b, _, t, h, w = x_bcthw.shape
+        b, _, t, h, _ = x_bcthw.shape
         along_time = self.time(rearrange(x_bcthw, "b c t h w -> (b h w) t c"))
         along_height = self.height(rearrange(x_bcthw, "b c t h w -> (b t w) h c"))
         along_width = self.width(rearrange(x_bcthw, "b c t h w -> (b t h) w c"))

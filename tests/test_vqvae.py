@@ -95,7 +95,7 @@ def test_codes_are_those_of_their_indices_and_there_are_many() -> None:
     with torch.no_grad():
         latent = tokenizer.encode(video(24))
         assert latent.indices is not None and latent.unquantised is not None
-        assert 0 <= int(latent.indices.min()) and int(latent.indices.max()) < tokenizer.codes
+        assert int(latent.indices.min()) >= 0 and int(latent.indices.max()) < tokenizer.codes
         assert len(latent.indices.unique()) > 8
         torch.testing.assert_close(tokenizer.lookup(latent.indices), latent.z, rtol=0, atol=1e-6)
         assert torch.equal(tokenizer.quantise(latent.unquantised).indices, latent.indices)

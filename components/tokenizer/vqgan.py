@@ -28,9 +28,10 @@ class VQGAN(VideoTokenizer):
     """VQ-GAN (Esser et al. 2021): L = E|x - x̂| + perceptual + λ·0.8·hinge + |sg(z) - e|² + 0.25·|z - sg(e)|².
 
     With `temporal_factor` above 1 the same network is inflated to video, 3×3 kernels to 3×3×3 (as TATS, Ge et al.
-    2022), but causally as in MAGVIT-v2, so that 1 + k·n frames stream. Departs: 0.25 stands where the paper has it
-    (its code weighs the other term), dead codes are restarted unless told not to, steps up are sub-pixel shuffles, norms have 8 groups, squares of pixels may become
-    channels at the door, and attention is at the coarsest level alone. The stage adds the perceptual and adversarial terms.
+    2022), but causally as in MAGVIT-v2, so that 1 + k·n frames stream. The stage adds the perceptual and adversarial
+    terms. Departs: 0.25 stands where the paper has it (its code weighs the other term), dead codes are restarted unless
+    told not to, steps up are sub-pixel shuffles, norms have 8 groups, squares of pixels may become channels at the
+    door, and attention is at the coarsest level alone.
 
     The paper's size: ``spatial_factor: 16, patch: 1, width: 128, multipliers: [1, 1, 2, 2, 4], depth: 2, quantizer:
     {name: vq, codes: 1024, channels: 256, ema: false, restart: 0}``, or 16384 codes.
