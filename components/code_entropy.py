@@ -13,7 +13,7 @@ from einops import reduce
 from torch import Tensor
 
 from components.across_processes import mean
-from components.quantisation import digits_of
+from components.token_digits import split_digits
 
 FULL_BITS = 12
 """Above 2^12 codes the full entropies, which build [N, 2^K], are refused by quantisers."""
@@ -45,7 +45,7 @@ def full_codebook_entropy(z_nk: Tensor, inv_temperature: float) -> Tensor:
 
 def _log_probabilities(z_nk: Tensor, inv_temperature: float) -> Tensor:
     bits = z_nk.shape[1]
-    codes_ck = 2 * digits_of(torch.arange(2**bits, device=z_nk.device), (2,) * bits).to(z_nk) - 1
+    codes_ck = 2 * split_digits(torch.arange(2**bits, device=z_nk.device), (2,) * bits) - 1
     return (2 * inv_temperature * z_nk @ codes_ck.T).log_softmax(1)
 
 

@@ -1,11 +1,7 @@
-"""What every quantiser does alike: full precision, a gradient straight through, figures of codebook use, digits.
-
-A token generator predicts an index digit by digit, one digit for each of a quantiser's `factors`.
-"""
+"""What every quantiser does alike: full precision, a gradient straight through, figures of codebook use, factors."""
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -54,15 +50,3 @@ def usage(indices: Tensor, codes: int) -> dict[str, Tensor]:
         "codebook_use": (counts > 0).sum() / codes,
         "perplexity": torch.exp(-torch.xlogy(shares, shares).sum()),
     }
-
-
-def index_of(digits_n: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Digits [..., D], the last one fastest, to long [...]."""
-    strides = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
-    return (digits_n.long() * torch.tensor(strides, device=digits_n.device)).sum(-1)
-
-
-def digits_of(indices: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """long [...] to digits [..., D], the last one fastest."""
-    strides = torch.tensor([math.prod(sizes[place + 1 :]) for place in range(len(sizes))], device=indices.device)
-    return indices[..., None] // strides % torch.tensor(sizes, device=indices.device)

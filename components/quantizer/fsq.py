@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from components.contracts import Quantised
-from components.quantisation import digits_of, full_precision, index_of, straight_through, usage
+from components.quantisation import full_precision, straight_through, usage
+from components.token_digits import join_digits, split_digits
 from zoo.component import Config, component
 
 SLACK = 1e-3
@@ -55,7 +56,7 @@ class FSQ(nn.Module):
 
     def lookup(self, indices_bfhw: Tensor) -> Tensor:
         """Levels in [-1, 1], exact multiples of 1/⌊L/2⌋."""
-        digits = rearrange(digits_of(indices_bfhw, self.factors).flip(-1), "b f h w c -> b c f h w")
+        digits = split_digits(indices_bfhw, self.factors).flip(1)
         half = self._levels(indices_bfhw).div(2, rounding_mode="floor")
         return (digits - half) / half
 
@@ -73,7 +74,7 @@ class FSQ(nn.Module):
         levels = self._levels(z_bcfhw)
         half = levels.div(2, rounding_mode="floor")
         digits = ((z_bcfhw.float() * half).round() + half).clamp_min(0).minimum(levels - 1)
-        return index_of(rearrange(digits, "b c f h w -> b f h w c").flip(-1), self.factors)
+        return join_digits(digits.flip(1), self.factors)
 
     def _levels(self, like: Tensor) -> Tensor:
         """float32 [C, 1, 1, 1]."""

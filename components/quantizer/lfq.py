@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from components import code_entropy
 from components.contracts import Quantised
-from components.quantisation import digits_of, factors_of, full_precision, index_of, straight_through, usage
+from components.quantisation import factors_of, full_precision, straight_through, usage
+from components.token_digits import join_digits, split_digits
 from zoo.component import Config, component
 
 
@@ -68,8 +69,7 @@ class LFQ(nn.Module):
 
     def lookup(self, indices_bfhw: Tensor) -> Tensor:
         """Codes of -1 and 1."""
-        bits = digits_of(indices_bfhw, (2,) * self.channels)
-        return rearrange(2.0 * bits - 1.0, "b f h w c -> b c f h w")
+        return 2 * split_digits(indices_bfhw, (2,) * self.channels) - 1
 
     def unrounded(self, raw_bcfhw: Tensor) -> Tensor:
         """The latents as they are: they live where the codes do."""
@@ -77,7 +77,7 @@ class LFQ(nn.Module):
 
     def nearest(self, z_bcfhw: Tensor) -> Tensor:
         """Index of the nearest code: Σ 2^k·1[z > 0], k counted from the last channel."""
-        return index_of(rearrange(z_bcfhw > 0, "b c f h w -> b f h w c"), (2,) * self.channels)
+        return join_digits((z_bcfhw > 0).float(), (2,) * self.channels)
 
     def _terms(self, z_nk: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         full = self.config.entropy == "full"
