@@ -1,4 +1,4 @@
-"""Losses between a tokenizer and its discriminator: hinge terms, their weight, and what keeps the discriminator tame."""
+"""Losses between a tokenizer and its discriminator: hinge terms, their weight, and what keeps the latter tame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adaptive_weight(own: Tensor, adversarial: Tensor, last_layer: Tensor) -> Ten
 
 
 def pulled(term: Tensor, judged: Tensor, made: Tensor) -> Tensor:
-    """`term` of `judged`, a detached leaf, as a term of `made`, which it copies: term + ⟨∂term/∂judged, made - sg(made)⟩.
+    """`term` of `judged`, a detached copy, as a term of `made`: term + ⟨∂term/∂judged, made - sg(made)⟩.
 
     Value and gradient are those of judging `made` itself, but the graph between ends here: weighing its gradient at a
     layer goes through the judge once, and the same judgement can train the judge. `term`'s graph is kept.

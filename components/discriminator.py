@@ -1,9 +1,10 @@
-"""The networks that judge reconstructions: patch discriminators per frame or in space and time, plain or blur-pooled."""
+"""The networks that judge reconstructions: patch discriminators per frame or in space and time, plain or blurred."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -51,9 +52,9 @@ class Discriminator(nn.Module):
 
 
 def _patch(widths: list[int], space_time: bool) -> list[nn.Module]:
-    """4×4 convolutions of stride 2, then two of stride 1 (Isola et al. 2017; Esser et al. 2021), group norm for batch."""
+    """4×4 convolutions of stride 2, then two of stride 1 (Isola et al. 2017; Esser et al. 2021); group norms."""
     layers: list[nn.Module] = [_Conv(3, widths[0], space_time, side=4, stride=2), nn.LeakyReLU(SLOPE)]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [_Conv(before, after, space_time, side=4, stride=2), _norm(after), nn.LeakyReLU(SLOPE)]
     last = min(2 * widths[-1], WIDEST * widths[0])
     layers += [_Conv(widths[-1], last, space_time, side=4), _norm(last), nn.LeakyReLU(SLOPE)]

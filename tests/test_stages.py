@@ -51,6 +51,10 @@ class ToyTokenizer(nn.Module):
         z = nn.functional.avg_pool3d(video_bcthw[:, :, ::2], (1, 2, 2))
         return Latent(self.gain[:, :, None, None] * z + self.shift, 2, 2)
 
+    def decode(self, latent: Latent) -> torch.Tensor:
+        video = latent.z.repeat_interleave(2, 2)[:, :, 1:]
+        return nn.functional.interpolate(video, scale_factor=(1, 2, 2))
+
     def training_losses(self, video: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
         error = ((self.gain[:, :, None, None] - 1) * video + 0.01 * torch.randn_like(video)).square().mean()
         return {"loss": error, "error": error.detach()}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from components.contracts import Window
 from zoo.errors import BadValue
+from zoo.progress import say
 
 if TYPE_CHECKING:
     from components.contracts import Task
@@ -88,12 +89,27 @@ class TokenizerBatches:
     """Item `step` is that step's TokenizerBatch. A size is drawn first, by how many clips have it: one per batch."""
 
     def __init__(
-        self, cache: FrameCache, *, frames: int, batch: int, steps: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        cache: FrameCache,
+        *,
+        frames: int,
+        batch: int,
+        steps: int,
+        seed: int,
+        images: float = 0.0,
+        multiple: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        """Raises BadValue where no clip has `frames` frames."""
+        """Raises BadValue where no clip has `frames` frames, or a side shorter than `multiple`.
+
+        Args:
+            images: share of the training steps whose clips are single frames; those after `steps` are all video.
+            multiple: sides that it does not divide are cropped, about their middle, to the next smaller multiple.
+        """
         self.cache, self.frames, self.batch, self.steps, self.seed = cache, frames, batch, steps, seed
-        self.rank, self.world = rank, world
-        self.groups: list[list[int]] = _by_size(cache, frames)
+        self.images, self.multiple, self.rank, self.world = images, multiple, rank, world
+        self.groups: list[list[int]] = _by_size(cache, frames, multiple)
         self.excluded = len(cache) - sum(map(len, self.groups))
         """Clips that are shorter than `frames`."""
         self._weights = np.array([len(group) for group in self.groups]) / max(1, len(cache) - self.excluded)
@@ -105,18 +121,45 @@ class TokenizerBatches:
         rng = np.random.default_rng([self.seed, step])
         group = self.groups[rng.choice(len(self.groups), p=self._weights)]
         chosen = [group[i] for i in rng.integers(len(group), size=self.batch)]
-        starts = [int(rng.integers(self.cache.shape(i)[0] - self.frames + 1)) for i in chosen]
+        frames = 1 if self.of_images(step) else self.frames
+        starts = [int(rng.integers(self.cache.shape(i)[0] - frames + 1)) for i in chosen]
         mine = range(self.rank, self.batch, self.world)
-        pieces = [self.cache.frames(chosen[n])[starts[n] : starts[n] + self.frames] for n in mine]
+        pieces = [self.piece(chosen[n], starts[n], frames) for n in mine]
         return TokenizerBatch(to_video(np.stack(pieces)), tuple(self.cache.facts(chosen[n]).episode for n in mine))
 
+    def of_images(self, step: int) -> bool:
+        """Whether the batch of `step` is single frames, decided by (seed, step) apart from what else is drawn."""
+        if self.images == 0 or step >= self.steps:
+            return False
+        return bool(np.random.default_rng([self.seed, step, 1]).random() < self.images)
 
-def _by_size(cache: FrameCache, frames: int) -> list[list[int]]:
+    def piece(self, index: int, start: int, frames: int) -> np.ndarray:
+        """Frames uint8 [T, H, W, 3] of a clip, its sides cropped to the multiple."""
+        return _cropped(self.cache.frames(index)[start : start + frames], self.multiple)
+
+
+def _cropped(frames_thwc: np.ndarray, multiple: int) -> np.ndarray:
+    height, width = frames_thwc.shape[1:3]
+    top, left = height % multiple // 2, width % multiple // 2
+    return frames_thwc[:, top : top + height // multiple * multiple, left : left + width // multiple * multiple]
+
+
+def _by_size(cache: FrameCache, frames: int, multiple: int) -> list[list[int]]:
     groups: dict[tuple[int, ...], list[int]] = {}
+    odd: set[tuple[int, ...]] = set()
     for index in range(len(cache)):
-        length, *size = cache.shape(index)
+        length, *size = cache.shape(index)[:3]
         if length >= frames:
-            groups.setdefault(tuple(size), []).append(index)
+            groups.setdefault(tuple(side // multiple * multiple for side in size), []).append(index)
+            odd |= {tuple(size)} if any(side % multiple for side in size) else set()
+    if any(0 in size for size in groups):
+        raise BadValue(
+            f"frames of {min(odd)[0]}×{min(odd)[1]} are smaller than the tokenizer's spatial factor {multiple}: "
+            "choose a larger dataset.size or a smaller tokenizer.spatial_factor."
+        )
+    if odd:
+        sizes = ", ".join(f"{height}×{width}" for height, width in sorted(odd)[:4]) + (", …" if len(odd) > 4 else "")
+        say(f"tokenizer: frames of {sizes} are cropped about their middle to multiples of {multiple} for training")
     if not groups:
         longest = max((cache.shape(index)[0] for index in range(len(cache))), default=0)
         raise BadValue(

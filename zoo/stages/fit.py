@@ -43,7 +43,7 @@ def fit(
 
     Args:
         stage: a TokenizerStage or GeneratorStage; on return its modules hold the final (averaged) weights, in eval
-            mode.
+            mode. What its `finish` returns joins the facts, and its `watchers`, if any, look on.
         batches: item `step` is that step's batch; has `batch`, `steps`, `seed`, `rank` and `world`.
         trainer_settings: the recipe's `trainer`: accelerator, devices, strategy, precision, log_every,
             checkpoint_every.
@@ -107,7 +107,7 @@ def _run(
     stage.eval()
     batches.rank, batches.world = 0, 1
     stage.to(finishing.device)
-    stage.finish(batches)
+    facts |= stage.finish(batches) or {}
     stage.to("cpu")
     facts["seconds"] += time.monotonic() - began
     if process_rank() == 0:
@@ -139,11 +139,15 @@ def _train(
         )
     average = [AverageWeights(ema)] if ema else []
     progress = TrainingProgress(f"training {stage_dir.stage}", step, int(settings.steps))
+    watchers = stage.watchers(batches, stage_dir.path) if hasattr(stage, "watchers") else []
+    # Lightning clips for one optimiser only; a stage of two does it by hand.
+    clip = float(getattr(settings, "grad_clip", 0.0)) if stage.automatic_optimization else 0.0
     trainer = _trainer(
-        [*average, StepSeeds(batches.seed), NaNGuard(stage_dir.path), progress, finishing, keeper],
+        [*average, StepSeeds(batches.seed), NaNGuard(stage_dir.path), progress, *watchers, finishing, keeper],
         stage_dir.path / "logs" / f"from_{step:07d}",
         trainer_settings,
         settings,
+        clip,
     )
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -162,7 +166,7 @@ def _train(
     }
 
 
-def _trainer(callbacks: list[Callback], logs: Path, trainer_settings: Any, settings: Any) -> Trainer:
+def _trainer(callbacks: list[Callback], logs: Path, trainer_settings: Any, settings: Any, clip: float) -> Trainer:
     accelerator = getattr(trainer_settings, "accelerator", "auto")
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
     return Trainer(
@@ -172,7 +176,7 @@ def _trainer(callbacks: list[Callback], logs: Path, trainer_settings: Any, setti
         precision=resolve_precision(getattr(trainer_settings, "precision", "auto"), accelerator),
         max_steps=int(settings.steps),
         max_epochs=-1,
-        gradient_clip_val=float(getattr(settings, "grad_clip", 0.0)) or None,
+        gradient_clip_val=clip or None,
         deterministic=True if on_cpu else "warn",
         logger=_loggers(logs),
         log_every_n_steps=int(getattr(trainer_settings, "log_every", 50)),
