@@ -33,7 +33,8 @@ def heading(record: Record) -> tuple[str, str]:
     """Title and subtitle of a board: suite and version, with world and context where they are a choice; the data."""
     suite, data = record.suite, record.dataset
     world = suite.options.get("world")
-    chosen = f" · {world} · {suite.options.get('context')} context frames" if world else ""
+    given = "" if suite.options.get("judges") == "tokenizer" else f" · {suite.options.get('context')} context frames"
+    chosen = f" · {world}{given}" if world else ""
     modified = f", modified: {suite.options}" if suite.modified else ""
     return (
         clean(f"{suite.name} v{suite.version}{chosen}"),

@@ -17,7 +17,11 @@ from benchmarks.pooled_figures import PooledFigure
 
 WIDTH, HEIGHT = 600, 340
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 16, 34
-COSTS = {"network_calls_per_frame": "network calls per frame", "seconds_per_frame": "seconds per frame"}
+COSTS = {
+    "network_calls_per_frame": "network calls per frame",
+    "bits_per_pixel": "bits per pixel",
+    "seconds_per_frame": "seconds per frame",
+}
 """What may lie along x: key of ``PooledRow.cost`` → axis title."""
 LOGARITHMIC = 5
 """An axis is logarithmic where its largest cost is this many times its smallest."""
@@ -119,7 +123,7 @@ def _scatter(
         for row, name in zip(models, names, strict=True)
     ]
     return Scatter(
-        cost, COSTS[cost], column.metric, column.title, _dots(points, y, right), _levels(lines), x_ticks,
+        cost, COSTS[cost], column.metric, column.title, dots_of(points, y, right), levels_of(lines), x_ticks,
         [(y(v), short(v)) for v in y_ticks], right,
     )  # fmt: skip
 
@@ -159,7 +163,7 @@ def _across(costs: Sequence[float], right: float) -> tuple[Callable[[float], flo
     return line, [(line(mark), short(mark)) for mark in marks]
 
 
-def _levels(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
+def levels_of(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
     """Lines across with their names beside the right end, pushed apart where they would lie on each other."""
     ordered = sorted(lines, key=lambda line: line[3])
     places: list[float] = []
@@ -172,11 +176,13 @@ def _levels(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
     return [Level(row, style, clean(name), y, at) for (row, style, name, y), at in zip(ordered, places, strict=True)]
 
 
-def _dots(points: Sequence[Point], y: Callable[[float], float], right: float) -> list[Dot]:
-    """Every point with its whisker and a place for its name that covers no other point, whisker or name."""
+def dots_of(
+    points: Sequence[Point], y: Callable[[float], float], right: float, drawn: Sequence[Box] = ()
+) -> list[Dot]:
+    """Every point with its whisker and a place for its name that covers no other, and nothing that is `drawn`."""
     ordered = sorted(points, key=lambda point: y(_value(point.figure)))
     places = _side_by_side([(point.x, y(_value(point.figure))) for point in ordered])
-    taken: list[Box] = []
+    taken: list[Box] = [*drawn]
     for point, (px, py) in zip(ordered, places, strict=True):
         ends = [y(end) for end in _ends(point.figure)]
         taken += [(px - 3, min(ends), px + 3, max(ends)), (px - 7, py - 7, px + 7, py + 7)]

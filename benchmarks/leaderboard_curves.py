@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.leaderboard import Board, Row, clean
 from benchmarks.pooled import PooledBoard, PooledRow
 from benchmarks.pooled_figures import PooledCurve
+from benchmarks.rate import CURVE
 from benchmarks.record import Curve
 
 WIDTH, HEIGHT = 600, 270
@@ -69,6 +70,8 @@ def charts(board: Board | PooledBoard, ids: dict[int, str]) -> list[Chart]:
     named: dict[str, list[Series]] = {}
     for row in board.rows:
         for name, curve in (row.record.curves if isinstance(row, Row) else row.curves).items():
+            if name == CURVE:
+                continue  # its t is no time: benchmarks/leaderboard_rate.py
             named.setdefault(name, []).append(Series(ids[id(row)], style[id(row)], row.is_model, curve))
     return [chart for name, series in named.items() if (chart := _chart(name, series))]
 

@@ -23,6 +23,7 @@ from benchmarks import leaderboard_pooled_page as pooled_page
 from benchmarks.leaderboard import Board, Cell, Collection, Column, Row, clean
 from benchmarks.leaderboard_curves import Chart, charts, styles
 from benchmarks.leaderboard_media import Gallery, Media, galleries
+from benchmarks.leaderboard_rate import RatePlot, rate_plot
 from benchmarks.leaderboard_text import LEGEND, cost_columns
 from benchmarks.leaderboard_wall import KINDS
 from benchmarks.pooled import PooledBoard, PooledRow, worth_pooling
@@ -37,6 +38,7 @@ class Section:
     ids: dict[int, str]
     styles: dict[int, str]
     charts: list[Chart]
+    rate: RatePlot | None
     galleries: list[Gallery]
     facts: dict[int, list[tuple[str, dict[str, str]]]]
 
@@ -112,7 +114,8 @@ def _section(board: Board, prefix: str, media: Media, *, looks: bool = True) -> 
     ids = {id(row): f"{prefix}r{identity(row.record)}" for row in board.rows}
     facts = {id(row): provenance(row) for row in board.rows}
     drawn, shown = (charts(board, ids), galleries(board, ids, media)) if looks else ([], [])
-    return Section(board, ids, styles(board.rows), drawn, shown, facts)
+    style = styles(board.rows)
+    return Section(board, ids, style, drawn, rate_plot(board.rows, ids, style) if looks else None, shown, facts)
 
 
 def _behind(row: PooledRow, singles: Section) -> list[dict[str, str]]:

@@ -13,9 +13,11 @@ from benchmarks.leaderboard import Board, Column, clean, decimals
 from benchmarks.leaderboard_cost import Scatter, scatters, short_labels
 from benchmarks.leaderboard_curves import Chart, charts, short, styles
 from benchmarks.leaderboard_media import Media
+from benchmarks.leaderboard_rate import RatePlot, rate_plot
 from benchmarks.leaderboard_wall import Episode, episodes
 from benchmarks.pooled import PooledBoard, PooledRow
 from benchmarks.pooled_figures import PooledFigure
+from benchmarks.record import Record
 
 COSTS = {
     "parameters": ("parameters", 1e-6, "{:.2f} M"),
@@ -66,6 +68,8 @@ class PooledSection:
     banded: bool
     """Whether any curve has a simultaneous band."""
     scatters: list[Scatter]
+    rate: RatePlot | None
+    """Bits a pixel against PSNR, where tokenizers are judged."""
     episodes: list[Episode]
 
 
@@ -82,7 +86,8 @@ def section(board: PooledBoard, number: int, media: Media) -> PooledSection:
         cells=_cells(board), rests={c: _rests(board, c) for c in (*board.columns, *board.parts)},
         costs={id(row): costs(row) for row in board.rows}, charts=charts(board, ids),
         banded=any(curve.band == "simultaneous" for row in board.rows for curve in row.curves.values()),
-        scatters=scatters(board, ids, style), episodes=episodes(board, ids, style, names(board), media),
+        scatters=scatters(board, ids, style), rate=rate_plot(board.rows, ids, style),
+        episodes=episodes(board, ids, style, names(board), media),
     )  # fmt: skip
 
 
@@ -158,13 +163,18 @@ def costs(row: PooledRow) -> dict[str, tuple[str, str]]:
 def single_seeds(board: PooledBoard) -> Board:
     """The records behind a pooled board as a board of their own, one row a seed."""
     owners: Mapping[Path, str] = {
-        entry.path: row.label + (f", seed {entry.record.seeds.get('generator', number)}" if row.seeds > 1 else "")
+        entry.path: row.label + (f", seed {training_seed(entry.record, number)}" if row.seeds > 1 else "")
         for row in board.rows
         for number, entry in enumerate(row.entries)
     }
     (found,) = leaderboard.boards([entry for row in board.rows for entry in row.entries])
     rows = [replace(row, label=clean(owners[row.entry.path])) for row in found.rows]
     return replace(found, title=board.title, subtitle=board.subtitle, rows=rows)
+
+
+def training_seed(record: Record, number: int = 0) -> int:
+    """The generator's seed, else that of a tokenizer that was judged alone, else `number`."""
+    return record.seeds.get("generator", record.seeds.get("tokenizer", number))
 
 
 def not_pooled(boards: Sequence[Board], pooled: Sequence[PooledBoard]) -> list[Board]:

@@ -46,7 +46,8 @@ class PooledRow:
     curves: dict[str, PooledCurve] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     """Means over the seeds of what the records know: ``parameters``, ``network_calls_per_frame``,
-    ``seconds_per_frame``, ``flops_per_frame``, ``peak_memory_bytes``, ``trained_seconds``, ``trained_flops``."""
+    ``seconds_per_frame``, ``flops_per_frame``, ``peak_memory_bytes``, ``trained_seconds``, ``trained_flops``,
+    ``bits_per_pixel`` (of tokenizers judged alone)."""
     older: int = 0
     """How many earlier runs of the same recipe and seed stand behind the row."""
 
@@ -165,7 +166,7 @@ def _row(label: str, same: Sequence[Entry]) -> PooledRow:
 
 def _cost(records: Sequence[Record]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for cost in (record.cost for record in records):
+    for cost, bits in ((record.cost, record.metrics.get("bits_per_pixel")) for record in records):
         stages = sum(flops for stage, flops in cost.flops.items() if stage != "generated_frame")
         said = {
             "parameters": cost.parameters.get("total", sum(cost.parameters.values())) or None,
@@ -175,6 +176,7 @@ def _cost(records: Sequence[Record]) -> dict[str, float]:
             "peak_memory_bytes": cost.peak_memory_bytes,
             "trained_seconds": sum(cost.trained_seconds.values()) or None,
             "trained_flops": stages or None,
+            "bits_per_pixel": bits.value if bits is not None else None,
         }
         for name, value in said.items():
             found.setdefault(name, []).extend(() if value is None else (float(value),))

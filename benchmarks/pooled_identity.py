@@ -54,8 +54,11 @@ def named(record: Record) -> str:
     if record.kind == "control" or not isinstance(point, Mapping) or not point:
         return clean(record.label or record.name)
     kept = {k: v for k, v in point.items() if k.split(".")[-1] != "seed" and k.split(".")[0] not in ("suite", "case")}
-    if not kept and "rollout" in record.components:
-        kept = {"rollout": record.components["rollout"]}
+    main = "rollout" if "rollout" in record.components else "tokenizer"  # of one that is judged alone
+    if not kept and main in record.components:
+        kept = {main: record.components[main]}
+    if main == "tokenizer":
+        kept = {key.removeprefix("tokenizer."): value for key, value in kept.items()}
     return clean(", ".join(f"{key}={_said(value)}" for key, value in kept.items()) or record.label or record.name)
 
 

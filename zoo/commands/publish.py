@@ -69,6 +69,7 @@ def _newest(entries: list[Entry]) -> Iterator[Entry]:
 def _shown(entries: list[Entry], controls: bool) -> set[Path]:
     """The records whose videos come along."""
     from benchmarks.board_heading import protocol_key
+    from benchmarks.leaderboard_pooled_page import training_seed
     from benchmarks.pooled_identity import strategy
 
     first: dict[tuple, Entry] = {}
@@ -78,7 +79,7 @@ def _shown(entries: list[Entry], controls: bool) -> set[Path]:
             continue
         row = (protocol_key(record), record.dataset.fingerprint, strategy(record))
         known = first.get(row)
-        if known is None or record.seeds.get("generator", 0) < known.record.seeds.get("generator", 0):
+        if known is None or training_seed(record) < training_seed(known.record):
             first[row] = entry
     return {entry.path for entry in first.values()}
 
