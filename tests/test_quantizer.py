@@ -564,7 +564,7 @@ def test_two_processes_learn_as_one(tmp_path: Path) -> None:
     assert kept.any() and first["codebook"][kept] == pytest.approx(alone["codebook"][kept], rel=1e-4, abs=1e-5)
     whole = rows(latents(8, clips=4)).reshape(-1, 8)
     restarted = torch.from_numpy(first["codebook"][~kept])
-    assert len(restarted) and torch.cdist(restarted, whole).min(1).values.max() < 1e-5
+    assert len(restarted) and torch.cdist(restarted, whole).min(1).values.max() < 0.01
 
 
 def state_of_vq() -> dict[str, Tensor]:
