@@ -69,15 +69,44 @@ class AttentionSublayer(nn.Module):
             past: remembered keys and values, which stand before x's own; None where frames do not meet.
             bias: [B, K, Fq, Fk], or None.
         """
-        h, gate = self.modulator(x, sight.signal, sight.tokens)
-        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
-        place = sight.tokens.place
-        q, k = sight.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
+        q, k, v, gate = self._projected(x, sight)
         kept = (k, v)
         if past is not None:
             k, v = torch.cat([past[0].to(k.dtype), k], dim=1), torch.cat([past[1].to(v.dtype), v], dim=1)
         out = sight.attention.attend(self.name, q, k, v, sight.layout, bias)
-        return add_gated(x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, sight.tokens), kept
+        return self._added(x, out, gate, sight), kept
+
+    def next_token(
+        self,
+        x: Tensor,
+        sight: Sight,
+        past: tuple[Tensor, Tensor] | None,
+        earlier: tuple[Tensor, Tensor] | None,
+        bias: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One token of every clip, x [B, 1, D], to the same shape, and its frame's keys and values so far.
+
+        Args:
+            past: remembered keys and values of the frames it sees.
+            earlier: those of its own frame's earlier tokens; None at the first.
+            bias: [B, K, 1, Fk], or None.
+        """
+        q, k, v, gate = self._projected(x, sight)
+        own = (k, v)
+        if earlier is not None:
+            own = (torch.cat([earlier[0], k], dim=1), torch.cat([earlier[1], v], dim=1))
+        out = sight.attention.attend_next(self.name, q, own, past, sight.layout, bias)  # type: ignore[attr-defined]
+        return self._added(x, out, gate, sight), own
+
+    def _projected(self, x: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor, Any]:
+        h, gate = self.modulator(x, sight.signal, sight.tokens)
+        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
+        place = sight.tokens.place
+        q, k = sight.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
+        return q, k, v, gate
+
+    def _added(self, x: Tensor, out: Tensor, gate: Any, sight: Sight) -> Tensor:
+        return add_gated(x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, sight.tokens)
 
 
 def pose_bias(pose_encoding: PoseEncoding, condition: Condition, memory: Memory | None) -> Tensor | None:

@@ -93,6 +93,8 @@ class Window:
     """bool [B, F]: True where the frame is given, False where it is to be made."""
     valid: Tensor
     """bool [B, F]: False in the filler slots of clips shorter than F."""
+    raster: Tensor | None = None
+    """bool [B, F]: True where a frame is predicted token by token (components/token_streams.py); None: none is."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,12 @@ from components.carriers import (  # noqa: F401 what travels is imported from he
     VideoInfo,
     Window,
 )
-from components.token_contracts import TokenDecoder, TokenObjective  # noqa: F401 so are those of discrete tokens
+from components.token_contracts import (  # noqa: F401 so are those of discrete tokens
+    RasterAttention,
+    RasterBackbone,
+    TokenDecoder,
+    TokenObjective,
+)
 from components.tokenizer_contracts import (  # noqa: F401 as are the promises of tokenizers
     AdversarialTokenizer,
     DiscreteTokenizer,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from components.carriers import Condition, Window
+from components.carriers import Condition, Memory, Window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +43,54 @@ class TokenDecoder(Protocol):
 
     def uniform(self, channels: int, draw: int) -> Tensor:
         """Uniform numbers in [0, 1), [B, channels, F, H, W], keyed by seed, episode, frame and `draw`."""
+        ...
+
+
+class RasterAttention(Protocol):
+    """What an attention can besides (contracts.Attention), so that frames are made token by token.
+
+    Its layout takes windows with `Window.raster`: a query token of such a frame sees no later token of that frame.
+    """
+
+    def layout_next(self, window: Window, memory: Memory | None, per_frame: int) -> Any:
+        """What does not change from token to token of one frame of every clip (F = 1), of `per_frame` tokens."""
+        ...
+
+    def attend_next(
+        self,
+        sublayer: str,
+        q: Tensor,
+        own: tuple[Tensor, Tensor],
+        past: tuple[Tensor, Tensor] | None,
+        layout: Any,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """One token of every clip, q [B, 1, K, Dh] to the same shape.
+
+        `own`: keys and values [B, n, K, Dh] of its frame's tokens so far, its own the last; `past`: those of memory
+        [B, Fo·S, K, Dh], where the sublayer crosses frames; bias [B, K, 1, Fo + 1].
+        """
+        ...
+
+
+class RasterBackbone(Protocol):
+    """What a backbone can besides (contracts.Backbone) if its card gives ``raster``."""
+
+    def remember(
+        self, z_observed: Tensor, window: Window, condition: Condition, memory: Memory | None = None
+    ) -> Memory:
+        """With `memory`, the memory of that and of these frames, which see it."""
+        ...
+
+    def begin_frame(self, window: Window, condition: Condition, memory: Memory | None, size: tuple[int, int]) -> Any:
+        """Ready to make one frame of every clip token by token; window and condition are those frames' own (F = 1)."""
+        ...
+
+    def next_token(self, z_bc: Tensor, frame: Any) -> Tensor:
+        """The token before the next one [B, C] to the prediction at the next [B, outputs]; `frame` moves on by one.
+
+        Equal to the whole pass over that frame with `Window.raster` (1e-5).
+        """
         ...
 
 

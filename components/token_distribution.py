@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def token_nats(logits: Tensor, z: Tensor, factors: Sequence[int], smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy [B, F, H, W] of tokens z [B, G, F, H, W] under logits [B, N, F, H, W]: the sum over their digits."""
+    """Cross-entropy [B, F, H, W] of tokens z [B, G, F, H, W] under logits [B, N, F, H, W], summed over their digits."""
     parts = logits.float().split(list(factors), dim=1)
     nats = [
         F.cross_entropy(part, digit.long(), reduction="none", label_smoothing=smoothing)

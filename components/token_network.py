@@ -1,4 +1,4 @@
-"""A backbone that reads tokens and answers with logits: what a token objective trains in place of the backbone alone."""
+"""A backbone that reads tokens and answers with logits: what a token objective trains in place of the backbone."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ class TokenNetwork(nn.Module):
         """See contracts.Backbone."""
         x = self.embed(z) if isinstance(z, Tensor) else [self.embed(clip) for clip in z]
         return self.backbone(x, window, condition, memory=memory)
+
+    def begin_frame(self, window: Window, condition: Condition, memory: Memory | None, size: tuple[int, int]) -> Any:
+        """See contracts.RasterBackbone."""
+        return self.backbone.begin_frame(window, condition, memory, size)
+
+    def next_token(self, digits: Tensor, frame: Any) -> Tensor:
+        """Digits [B, G] of the token before the next one, to logits [B, N]."""
+        return self.backbone.next_token(self.embed(digits[..., None, None, None])[..., 0, 0, 0], frame)
 
     def remember(self, z: Tensor, window: Window, condition: Condition, **past: Any) -> Memory:
         """See contracts.Backbone."""

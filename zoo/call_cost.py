@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -135,6 +136,8 @@ class NetworkCost:
             self.network = compose.build_network(recipe, sizes, text_width).eval()
         self._calls: dict[tuple[int, int, bool], Call] = {}
         self._memories: dict[int, tuple[Call, Memory]] = {}
+        self._tokens: dict[int, Call] = {}
+        self._growths: dict[int, Call] = {}
 
     def inputs(self, observed: int, latent: int, device: str = "meta") -> tuple[Tensor, Window, Condition]:
         """Latents [1, C, F, H, W] of the first `observed` and last `latent` frames, and what is told of them."""
@@ -170,6 +173,37 @@ class NetworkCost:
         return kept_bytes(
             part for layer in self._remember(observed)[1].layers for pair in layer.values() for part in pair
         )
+
+    def raster_calls(self, observed: int, latent: int, *, remembered: bool) -> list[tuple[int, Call]]:
+        """`latent` frames made token by token, each then remembered for the next: (how often, which call), …."""
+        tokens = prod(self.latent_hw)
+        if not remembered:
+            return [(tokens, self.call(observed + made, 1, remembered=False)) for made in range(latent)]
+        frames = [(tokens, self._token(observed + made)) for made in range(latent)]
+        return frames + [(1, self._grown(observed + made)) for made in range(latent - 1)]
+
+    def _token(self, seen: int) -> Call:
+        """One token of a frame that sees `seen` others: the mean over its places, as FLOPs rise evenly with these."""
+        if seen not in self._tokens:
+            _, window, condition = self.inputs(0, 1)
+            memory = self._remember(seen)[1] if seen else None
+            window = replace(window, raster=window.valid)
+            begun, frame = counted(lambda: self.network.begin_frame(window, condition, memory, self.latent_hw))
+            token = torch.zeros(1, self.sizes.channels, device="meta")
+            first, second = (counted(lambda: self.network.next_token(token, frame))[0] for _ in range(2))
+            tokens = prod(self.latent_hw)
+            mean = begun.flops / tokens + first.flops + (second.flops - first.flops) * (tokens - 1) / 2
+            self._tokens[seen] = Call(mean, max(begun.peak_bytes, second.peak_bytes))
+        return self._tokens[seen]
+
+    def _grown(self, seen: int) -> Call:
+        """One frame that was made, remembered in sight of `seen` others."""
+        if seen not in self._growths:
+            memory = self._remember(seen)[1] if seen else None
+            z, window, condition = self.inputs(0, 1)
+            window = replace(window, raster=~window.valid)
+            self._growths[seen] = counted(lambda: self.network.remember(z, window, condition, memory=memory))[0]
+        return self._growths[seen]
 
     def _remember(self, observed: int) -> tuple[Call, Memory]:
         if observed not in self._memories:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from zoo.errors import BadValue
 
 if TYPE_CHECKING:
     from components.contracts import Features, Step
-    from zoo.call_cost import NetworkCost
+    from zoo.call_cost import Call, NetworkCost
     from zoo.recipe import Recipe
 
 BYTES_PER_PARAMETER = 4 * 5
@@ -162,23 +162,19 @@ def rollout_cost(recipe: Recipe, suite: Any, network: NetworkCost) -> dict[str, 
 
 def _spent(recipe: Recipe, steps: Iterable[Step], network: NetworkCost) -> dict[str, Any]:
     """Network calls and FLOPs of all steps, and the most memory of any one call; every shape is counted once."""
-    solver = compose.build("solver", recipe.part("solver"))
-    objective = compose.build("objective", recipe.part("objective"))
-    tokens = isinstance(objective, TokenObjective)
-    passes = 0 if tokens else len(solver.times(objective)) - 1
+    passes = _passes(recipe, network)
     branches = compose.build("guidance", recipe.part("guidance")).branches
     shapes = Counter((len(step.observed), len(step.latent), step.levels is not None) for step in steps)
     calls, flops, peak = 0, 0.0, 0
     for (observed, latent, once), count in shapes.items():
-        repeats = objective.calls(latent, prod(network.latent_hw)) if tokens else 1 if once else passes
         remembers = recipe.sample.cache and not once  # as the sampling engine: one call has nothing to save
         seen = [observed if branch.get("history", True) else 0 for branch in branches]
         memories = [frames for frames in seen if frames and remembers]
         held = sum(network.memory_bytes(frames) for frames in memories)
         for frames in seen:
-            call = network.call(frames, latent, remembered=remembers)
-            calls, flops = calls + count * repeats, flops + count * repeats * call.flops
-            peak = max(peak, held + call.peak_bytes)
+            for repeats, call in passes(frames, latent, remembers, once):
+                calls, flops = calls + count * repeats, flops + count * repeats * call.flops
+                peak = max(peak, held + call.peak_bytes)
         for frames in memories:
             call = network.remember(frames)
             calls, flops = calls + count, flops + count * call.flops
@@ -190,6 +186,22 @@ def _spent(recipe: Recipe, steps: Iterable[Step], network: NetworkCost) -> dict[
         "flops": flops,
         "peak_activation_bytes": peak,
     }
+
+
+Passes = Callable[[int, int, bool, bool], list[tuple[int, "Call"]]]
+"""Observed frames, frames to be made, whether memory is kept, whether one call is asked: (how often, which call), …."""
+
+
+def _passes(recipe: Recipe, network: NetworkCost) -> Passes:
+    """The network calls of one plan step and branch: the solver's, or a token objective's."""
+    objective = compose.build("objective", recipe.part("objective"))
+    if not isinstance(objective, TokenObjective):
+        steps = len(compose.build("solver", recipe.part("solver")).times(objective)) - 1
+        return lambda seen, made, keeps, once: [(1 if once else steps, network.call(seen, made, remembered=keeps))]
+    if "raster" in registry.card("objective", recipe.part("objective").name).needs:
+        return lambda seen, made, keeps, once: network.raster_calls(seen, made, remembered=keeps)
+    rounds = objective.calls(1, prod(network.latent_hw))
+    return lambda seen, made, keeps, once: [(rounds, network.call(seen, made, remembered=keeps))]
 
 
 def stand_in_poses(frames: int) -> np.ndarray:

@@ -17,7 +17,7 @@ Form = Literal["quantised", "unquantised", "digits"]
 
 @dataclass(frozen=True)
 class LatentForm:
-    """Normalised latents as they are, or of a discrete tokenizer those before its quantiser, or the digits of its codes.
+    """Normalised latents; or, of a discrete tokenizer, those before its quantiser, or the digits of its codes.
 
     A discrete tokenizer's decoder knows codes alone, so whatever was generated is brought to the nearest ones.
     """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from components.contracts import Condition, Memory, Step, Window
+from components.frame_runs import join_conditions, join_windows
 
 if TYPE_CHECKING:
     from zoo.sampling import Request
@@ -45,6 +45,14 @@ class Sight:
         poses = _stacked([None if r.poses is None else r.poses[i] for r, i in picks], device)
         return window, actions, poses
 
+    def frame(self, slot: int) -> tuple[Window, Tensor | None, Tensor | None]:
+        """One of the frames to be made, as the window of its own."""
+        window, *signals = self.latent
+        one = slice(slot, slot + 1)
+        cut = Window(window.times[:, one], window.observed[:, one], window.valid[:, one])
+        actions, poses = (None if signal is None else signal[:, one] for signal in signals)
+        return cut, actions, poses
+
     def condition(self, frames: tuple[Window, Tensor | None, Tensor | None], level: Tensor, keep: Any) -> Condition:
         """The Condition of these frames, with dropped what the guidance branch does not keep."""
         _, actions, poses = frames
@@ -70,7 +78,7 @@ class Branch:
         self.network, self.sight, self.keep = network, sight, keep
         self.z_observed, self.observed_level = z_observed, observed_level
         self.memory: Memory | None = None
-        self.sees = z_observed.shape[2] > 0
+        self.sees, self.remembers = z_observed.shape[2] > 0, remember
         if remember and self.sees:
             condition = sight.condition(sight.observed, observed_level, keep)
             self.memory = self.network.remember(z_observed, sight.observed[0], condition)
@@ -82,25 +90,5 @@ class Branch:
             return self.network(z, window, condition, memory=self.memory)
         past_window = self.sight.observed[0]
         past = self.sight.condition(self.sight.observed, self.observed_level, self.keep)
-        joint = join(past_window, window), join_conditions(past, condition)
+        joint = join_windows(past_window, window), join_conditions(past, condition)
         return self.network(torch.cat([self.z_observed, z], dim=2), *joint)[:, :, self.z_observed.shape[2] :]
-
-
-def join(first: Window, second: Window) -> Window:
-    """Two windows of the same clips, one after the other."""
-    pairs = ((getattr(first, name), getattr(second, name)) for name in ("times", "observed", "valid"))
-    return Window(*(torch.cat(pair, dim=1) for pair in pairs))
-
-
-def join_conditions(first: Condition, second: Condition) -> Condition:
-    """Conditions of two runs of frames of the same clips, one after the other."""
-
-    def cat(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-        return None if a is None or b is None else torch.cat([a, b], dim=1)
-
-    return replace(
-        second,
-        level=torch.cat([first.level, second.level], dim=1),
-        actions=cat(first.actions, second.actions),
-        poses=cat(first.poses, second.poses),
-    )

@@ -11,8 +11,10 @@ from torch import nn
 
 from components.attention_sublayer import AttentionSublayer, Sight, pose_bias
 from components.contracts import Attention, Condition, Memory, Packing, Tokens, Window
+from components.frame_runs import join_memories
 from components.frame_signal import FrameSignal
 from components.patches import from_patches, to_patches
+from components.raster_frame import RasterFrame
 from components.token_rows import add_gated, per_token
 from zoo.component import Config, component
 
@@ -49,6 +51,16 @@ class _Block(nn.Module):
                 kept[sublayer.name] = keys_values
         h, gate = self.modulator(x, sight.signal, sight.tokens)
         return add_gated(x, self.mlp(h), gate, sight.tokens), kept
+
+    def next_token(self, x: Tensor, sight: Sight, frame: RasterFrame, number: int) -> Tensor:
+        """One token of every clip, x [B, 1, D], to the same shape; the frame keeps its keys and values."""
+        past, earlier = frame.past(number), frame.earlier[number]
+        for sublayer in self.attentions:
+            name = sublayer.name
+            bias = frame.biases[number] if frame.biases is not None and name in sight.attention.crossing else None
+            x, earlier[name] = sublayer.next_token(x, sight, past.get(name), earlier.get(name), bias)
+        h, gate = self.modulator(x, sight.signal, sight.tokens)
+        return add_gated(x, self.mlp(h), gate, sight.tokens)
 
 
 @component(
@@ -147,11 +159,37 @@ class VideoDiT(nn.Module):
         ]
         return torch.stack(clips) if isinstance(z, torch.Tensor) else clips
 
-    def remember(self, z_observed: Tensor, window: Window, condition: Condition) -> Memory:
-        """Keys and values of observed frames [B, C, Fo, H, W], Fo ≥ 1; window and condition are those frames' own."""
+    def remember(
+        self, z_observed: Tensor, window: Window, condition: Condition, memory: Memory | None = None
+    ) -> Memory:
+        """Keys and values of observed frames [B, C, Fo, H, W], Fo ≥ 1; window and condition are those frames' own.
+
+        With `memory`, of that and of these frames, which see it: frames that raster decoding has made join so.
+        """
         tokens = self.packing.pack(self._patches(z_observed, window), window)
-        *_, layers = self._run(tokens, window, condition, None)
-        return Memory(tokens, window, condition, layers)
+        *_, layers = self._run(tokens, window, condition, memory)
+        own = Memory(tokens, window, condition, layers)
+        return own if memory is None else join_memories(memory, own)
+
+    def begin_frame(
+        self, window: Window, condition: Condition, memory: Memory | None, size: tuple[int, int]
+    ) -> RasterFrame:
+        """See contracts.RasterBackbone; a patch is one token here."""
+        signal = self.signal(window, condition, self.pose_encoding)
+        layout = self.attention.layout_next(window, memory, size[0] * size[1])  # type: ignore[attr-defined]
+        biases = pose_bias(self.pose_encoding, condition, memory)
+        return RasterFrame(window, size, memory, signal, layout, biases, [{} for _ in self.blocks])
+
+    def next_token(self, z_bc: Tensor, frame: RasterFrame) -> Tensor:
+        """See contracts.RasterBackbone."""
+        tokens = frame.tokens(torch.cat([z_bc, torch.zeros_like(z_bc[:, :1])], dim=1))  # the flag: not observed
+        x = self._entered(tokens, frame.signal)
+        sight = Sight(self.attention, self.position, tokens, frame.layout, frame.signal)
+        for number, block in enumerate(self.blocks):
+            x = block.next_token(x, sight, frame, number)
+        frame.place += 1
+        h, _ = self.last(x, frame.signal, tokens)
+        return self.head(h)[:, 0]
 
     def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
         """Per-clip [F, H, W, D] with the observed flag as one more channel before patches are cut."""
@@ -170,10 +208,7 @@ class VideoDiT(nn.Module):
     ) -> tuple[Tensor, Tensor, tuple[KeysValues, ...]]:
         """All blocks. Returns activations, per-frame signal, and per block what the crossing sublayers remember."""
         signal = self.signal(window, condition, self.pose_encoding)
-        x = self.enter(tokens.x)
-        place = self.position.embed(tokens.place)
-        x = x if place is None else x + place.to(x.dtype)
-        x = self.conditioning.enter(x, per_token(signal, tokens))
+        x = self._entered(tokens, signal)
         layout = self.attention.layout(tokens, window, memory)
         sight = Sight(self.attention, self.position, tokens, layout, signal)
         biases, layers = pose_bias(self.pose_encoding, condition, memory), []
@@ -182,3 +217,10 @@ class VideoDiT(nn.Module):
             x, kept = block(x, sight, past, None if biases is None else biases[i])
             layers.append(kept)
         return x, signal, tuple(layers)
+
+    def _entered(self, tokens: Tokens, signal: Tensor) -> Tensor:
+        """Patches to activations [R, L, D] before the first block."""
+        x = self.enter(tokens.x)
+        place = self.position.embed(tokens.place)
+        x = x if place is None else x + place.to(x.dtype)
+        return self.conditioning.enter(x, per_token(signal, tokens))
