@@ -45,4 +45,5 @@ class Pixels(VideoTokenizer):
 
     def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:
         """A zero loss that may be sent backward: there is nothing to learn."""
+        self.check(video_bcthw)
         return Autoencoded(video_bcthw, video_bcthw, {"reconstruction": video_bcthw.new_zeros((), requires_grad=True)})
