@@ -304,6 +304,14 @@ def test_state_dict_round_trip(variant: str) -> None:
     torch.testing.assert_close(other.decode(other.encode(x)), tokenizer.decode(tokenizer.encode(x)), rtol=0, atol=0)
 
 
+def test_a_discriminator_judges_the_decoded_frames() -> None:
+    tokenizer = build(adversarial=0.1, critic_width=4, critic_depth=1)
+    assert tokenizer.needs_discriminator and not build().needs_discriminator
+    made = tokenizer.autoencode(video(4), 0)
+    tokenizer.discriminator()(made.video).mean().backward()
+    assert tokenizer.last_layer.grad is not None and tokenizer.last_layer.grad.any()
+
+
 def test_bfloat16_autocast_trains_and_streams() -> None:
     tokenizer = build()
     with torch.autocast("cpu", dtype=torch.bfloat16):
