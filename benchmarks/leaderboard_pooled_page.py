@@ -30,6 +30,10 @@ COSTS = {
 """Cost → title of its column, factor, format."""
 
 
+ALONE = ("psnr", "quantisation_loss", "bits_per_pixel")
+"""What stands beside the headlines where tokenizers are judged alone."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """One figure as the table has it."""
@@ -77,14 +81,15 @@ def section(board: PooledBoard, number: int, media: Media) -> PooledSection:
     """Everything the page shows of one pooled board; ``number`` tells its HTML ids from another's."""
     ids = {id(row): f"p{number}r{place}" for place, row in enumerate(board.rows)}
     style = styles(board.rows)
-    lead = [column for name in board.headline for column in board.columns if column.metric == name] or board.columns
+    leading = (*board.headline, *(ALONE if board.options.get("judges") == "tokenizer" else ()))
+    lead = [column for name in leading for column in board.columns if column.metric == name] or board.columns
     return PooledSection(
         board=board, ids=ids, styles=style, names=names(board),
         findings=[clean(line) for line in findings(board)], lead=lead,
         others=[column for column in board.columns if column not in lead],
         parts=[list(group) for _, group in groupby(board.parts, key=lambda column: (column.metric, column.key))],
         cells=_cells(board), rests={c: _rests(board, c) for c in (*board.columns, *board.parts)},
-        costs={id(row): costs(row) for row in board.rows}, charts=charts(board, ids),
+        costs=_costs(board), charts=charts(board, ids),
         banded=any(curve.band == "simultaneous" for row in board.rows for curve in row.curves.values()),
         scatters=scatters(board, ids, style), rate=rate_plot(board.rows, ids, style),
         episodes=episodes(board, ids, style, names(board), media),
@@ -149,6 +154,15 @@ def place(own: Sequence[float], ends: Sequence[float]) -> dict[str, float] | Non
     low, span = min(ends), max(ends) - min(ends)
     found = {"low": min(own), "value": own[0], "high": max(own)}
     return {name: round(min(max(100 * (value - low) / span, 0.0), 100.0), 1) for name, value in found.items()}
+
+
+def _costs(board: PooledBoard) -> dict[int, dict[str, tuple[str, str]]]:
+    """Of tokenizers judged alone without what only generating costs."""
+    found = {id(row): costs(row) for row in board.rows}
+    if board.options.get("judges") != "tokenizer":
+        return found
+    known = {title for said in found.values() for title, (_, number) in said.items() if number}
+    return {row: {title: cost for title, cost in said.items() if title in known} for row, said in found.items()}
 
 
 def costs(row: PooledRow) -> dict[str, tuple[str, str]]:

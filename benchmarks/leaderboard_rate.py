@@ -34,6 +34,8 @@ from benchmarks.pooled_figures import PooledFigure
 from benchmarks.rate import CURVE
 from benchmarks.record import Record
 
+SHORT = {"temporal_factor": "t", "spatial_factor": "s"}
+"""Options of tokenizers by a letter: names must find room."""
 BELOW = 0.6
 """How far lines are followed below the lowest dot, as a share of what dots and whiskers span."""
 
@@ -144,7 +146,7 @@ def _tokenizer(row: Row | PooledRow, ids: Mapping[int, str], styles: Mapping[int
 def brief(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
     """A tokenizer's name, with the options in which it differs from its namesakes; where they are many, the label.
 
-    ``magvit2`` alone, ``vae temporal_factor=2`` beside another vae.
+    ``magvit2`` alone, ``vae t=2`` beside another vae with another factor in time.
     """
     names = [record.components.get("tokenizer", "") for record in records]
     options = [_options(record) for record in records]
@@ -152,7 +154,7 @@ def brief(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
     for name, own, label in zip(names, options, labels, strict=True):
         twins = [other for twin, other in zip(names, options, strict=True) if twin == name]
         keys = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
-        said = " ".join([name, *(f"{key}={own[key]}" for key in keys)])
+        said = " ".join([name, *(f"{SHORT.get(key, key)}={own[key]}" for key in keys)])
         found.append(clean(said if name and len(keys) <= 2 else label))
     return [label if found.count(said) > 1 else said for said, label in zip(found, map(clean, labels), strict=True)]
 
@@ -217,9 +219,7 @@ def _path(points: Sequence[Place]) -> str:
     return "M" + "L".join(f"{px:g},{py:g}" for px, py in points)
 
 
-def _joined(
-    found: Sequence[Tokenizer], x: Callable[[float], float], y: Callable[[float], float]
-) -> Iterable[RateLine]:
+def _joined(found: Sequence[Tokenizer], x: Callable[[float], float], y: Callable[[float], float]) -> Iterable[RateLine]:
     """Dashed lines between the dots of one discrete tokenizer at several settings."""
     kinds: dict[str, list[Tokenizer]] = {}
     for one in found:

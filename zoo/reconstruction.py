@@ -6,7 +6,7 @@ are cached. Reconstructions lie in a stage folder of their own, with what was me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -106,42 +106,13 @@ class Reconstruction(Evaluation):
         self.seconds["sample"] = perf_counter() - began
 
     def _measure(self) -> rate.Measured:
-        """Every clip once, timed; then again with coarser latents, or with those before the quantiser."""
-        import torch
+        with Bar(f"reconstructing with {self.label}", len(self.clips)) as bar:
 
-        passes = Passes(self.tokenizer, pad=self.recipe.sample.pad)
-        names = [clip.episode or f"#{place}" for place, clip in enumerate(self.clips)]
-        with torch.inference_mode(), Bar(f"reconstructing with {self.label}", len(self.clips)) as bar:
-            passes.there_and_back(self.clips[0].frames)  # the first pass of a process is slow, and no part of a timing
-            passes.forget()
-            psnr = {}
-            for place, (name, clip) in enumerate(zip(names, self.clips, strict=True)):
-                made = passes.there_and_back(clip.frames)
-                np.save(self._video(place), made)
-                psnr[name] = passes.psnr(made, clip)
+            def keep(place: int, video: np.ndarray) -> None:
+                np.save(self._video(place), video)
                 bar.advance()
-            return self._costs(passes, psnr, names)
 
-    def _costs(self, passes: Passes, psnr: dict[str, float], names: Sequence[str]) -> rate.Measured:
-        tokenizer = self.tokenizer
-        found = rate.Measured(
-            shapes=[clip.frames.shape[:3] for clip in self.clips],
-            tokens=sum(z.shape[2] * z.shape[3] * z.shape[4] for z in passes.latents),
-            channels=tokenizer.channels,
-            psnr=psnr,
-            encode_seconds=passes.encode_seconds,
-            decode_seconds=passes.decode_seconds,
-        )
-        if tokenizer.kind == "discrete":
-            used, entropy = rate.codebook(passes.indices)
-            unquantised = passes.psnr_of(passes.unquantised, self.clips, names)
-            return replace(found, codes=tokenizer.codes, codes_used=used, entropy=entropy, unquantised=unquantised)
-        by_bits: dict[int, dict[str, float]] = {}
-        for bits in range(1, rate.FINEST + 1):
-            if bits not in rate.DRAWN and rate.coarse_enough(psnr, by_bits[bits - 1]):
-                break
-            by_bits[bits] = passes.psnr_of(at_precision(passes.latents, bits), self.clips, names)
-        return replace(found, by_bits=by_bits)
+            return measure(self.tokenizer, self.clips, pad=self.recipe.sample.pad, keep=keep)
 
     # --------------------------------------------------------------------------------------------------------- record
 
@@ -165,6 +136,43 @@ class Reconstruction(Evaluation):
         facts["shapes"] = [tuple(shape) for shape in facts["shapes"]]
         facts["by_bits"] = {int(bits): psnr for bits, psnr in facts["by_bits"].items()}
         return rate.Measured(**facts)
+
+
+def measure(
+    tokenizer: Any, clips: Sequence[Clip], *, pad: bool, keep: Callable[[int, np.ndarray], None] = lambda *_: None
+) -> rate.Measured:
+    """Every clip once, timed; then again with coarser latents, or with those before the quantiser.
+
+    Args:
+        keep: called with the place of each clip and its reconstruction.
+    """
+    names = [clip.episode or f"#{place}" for place, clip in enumerate(clips)]
+    passes = Passes(tokenizer, pad)
+    passes.there_and_back(clips[0].frames)  # the first pass of a process is slow, and no part of a timing
+    passes.forget()
+    psnr = {}
+    for place, (name, clip) in enumerate(zip(names, clips, strict=True)):
+        made = passes.there_and_back(clip.frames)
+        keep(place, made)
+        psnr[name] = passes.psnr(made, clip)
+    found = rate.Measured(
+        shapes=[clip.frames.shape[:3] for clip in clips],
+        tokens=sum(z.shape[2] * z.shape[3] * z.shape[4] for z in passes.latents),
+        channels=tokenizer.channels,
+        psnr=psnr,
+        encode_seconds=passes.encode_seconds,
+        decode_seconds=passes.decode_seconds,
+    )
+    if tokenizer.kind == "discrete":
+        used, entropy = rate.codebook(passes.indices)
+        before = passes.psnr_of(passes.unquantised, clips, names)
+        return replace(found, codes=tokenizer.codes, codes_used=used, entropy=entropy, unquantised=before)
+    by_bits: dict[int, dict[str, float]] = {}
+    for bits in range(1, rate.FINEST + 1):
+        if bits not in rate.DRAWN and rate.coarse_enough(psnr, by_bits[bits - 1]):
+            break
+        by_bits[bits] = passes.psnr_of(at_precision(passes.latents, bits), clips, names)
+    return replace(found, by_bits=by_bits)
 
 
 @dataclass
@@ -204,10 +212,11 @@ class Passes:
 
     def psnr_of(self, latents: Sequence[Tensor], clips: Sequence[Clip], names: Sequence[str]) -> dict[str, float]:
         """Of other latents of the same clips, decoded."""
-        found = {}
-        for name, z, clip in zip(names, latents, clips, strict=True):
-            found[name] = self.psnr(self._decode(z, self._fit(clip.frames)), clip)
-        return found
+        import torch
+
+        with torch.inference_mode():
+            each = zip(names, latents, clips, strict=True)
+            return {name: self.psnr(self._decode(z, self._fit(clip.frames)), clip) for name, z, clip in each}
 
     @staticmethod
     def psnr(made: np.ndarray, clip: Clip) -> float:

@@ -41,9 +41,12 @@ def recipe_of(store: Store, run: str | Path) -> Recipe:
 
 
 def generator_of(store: Store, run: str | Path) -> StageDir:
-    """The finished generator folder of RUN. Raises UserError where it is gone or not finished."""
+    """The finished generator folder of RUN. Raises UserError where it is gone, not finished, or never was."""
     if Path(run).is_file():
-        run = _record(Path(run)).get("stages", {}).get("generator", "")
+        stages = _record(Path(run)).get("stages", {})
+        if "generator" not in stages:
+            raise UserError(f"{run} judges a tokenizer alone and has no generator: give the record of a generated row.")
+        run = stages["generator"]
     folder = stage_of(store, run, "generator")
     if not folder.done:
         raise UserError(f"{folder.path} is not finished ({folder.state}): run its recipe again, it goes on from there.")

@@ -33,7 +33,14 @@ def main(arguments: list[str]) -> int:
     points = resolve(rest, sweep=True)
     counts: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
     plans = [_plan(point, counts) for point in points]
-    {"json": _print_json, "markdown": _print_markdown, "table": _print}[chosen[-1]](points[0], plans)
+    if chosen[-1] == "json":
+        print(json.dumps(plans, indent=1))
+        return 0
+    alone, whole = ([plan for plan in plans if ("generator" in plan) is known] for known in (False, True))
+    if whole:
+        {"markdown": _print_markdown, "table": _print}[chosen[-1]](points[0], whole)
+    if alone:
+        {"markdown": _markdown_alone, "table": _print_alone}[chosen[-1]](points[0], alone)
     return 0
 
 
@@ -49,6 +56,15 @@ def _plan(recipe: Recipe, counts: dict[str, Any]) -> dict[str, Any]:
     pairings.check(recipe, suite)
     recipe = validate(recipe)
     pairings.check_built(recipe, suite)
+    alone = suite.judges == "tokenizer"
+    plan = {
+        "recipe": recipe.name,
+        "point": recipe.point,
+        "suite": {"protocol": suite.protocol, "frames": suite.frames, "context": suite.context},
+        "stages": _stages(recipe, Store(), ("tokenizer",) if alone else ("tokenizer", "generator")),
+    }
+    if alone:
+        return {**plan, "tokenizer_name": recipe.part("tokenizer").name, "tokenizer": tokenizer_cost(recipe)}
     generator = json.dumps(compose.training_part(recipe), sort_keys=True)
     if generator not in counts:
         trained = network_cost(recipe, clip_shape(recipe))
@@ -57,25 +73,18 @@ def _plan(recipe: Recipe, counts: dict[str, Any]) -> dict[str, Any]:
     judged = suite_shape(recipe, suite)
     if judged not in networks:
         networks[judged] = network_cost(recipe, judged)
-    return {
-        "recipe": recipe.name,
-        "point": recipe.point,
-        "rollout_name": recipe.part("rollout").name,
-        "suite": {"protocol": suite.protocol, "frames": suite.frames, "context": suite.context},
-        "tokenizer": tokenizer,
-        "generator": stage,
-        "rollout": rollout_cost(recipe, suite, networks[judged]),
-        "stages": _stages(recipe, Store()),
-    }
+    rollout = rollout_cost(recipe, suite, networks[judged])
+    named = {"rollout_name": recipe.part("rollout").name}
+    return {**plan, **named, "tokenizer": tokenizer, "generator": stage, "rollout": rollout}
 
 
-def _stages(recipe: Recipe, store: Any) -> dict[str, str]:
+def _stages(recipe: Recipe, store: Any, names: tuple[str, ...]) -> dict[str, str]:
     """What is cached. A data set that is not there yet (no root given) has no fingerprint, so nothing is known."""
     from zoo.pipeline import Pipeline
 
     pipeline = Pipeline(recipe, store)
     try:
-        folders = (pipeline.tokenizer_dir, pipeline.generator_dir)
+        folders = [getattr(pipeline, f"{name}_dir") for name in names]
     except UserError as error:
         return {"data": str(error)}
     return {folder.name: folder.state for folder in folders}
@@ -103,10 +112,6 @@ def point_label(plan: dict[str, Any]) -> str:
     said = [str(options.pop("name", plan["rollout_name"]))]
     said += [f"{key}={value}" for key, value in options.items()]
     return ", ".join([" ".join(said), *(f"{key}={value}" for key, value in point.items())])
-
-
-def _print_json(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
-    print(json.dumps(plans, indent=1))
 
 
 def _print_markdown(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
@@ -148,6 +153,42 @@ def _print(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
     _print_points(console, plans)
     for name, state in {name: state for plan in plans for name, state in plan["stages"].items()}.items():
         console.print(f"stage {name}: {state}", markup=False)
+
+
+ALONE = ("parameters", "FLOPs a training step", "steps", "FLOPs in all", "training memory")
+"""What is planned of a tokenizer that is judged alone."""
+
+
+def _alone(plan: dict[str, Any]) -> tuple[str, ...]:
+    """What the sweep set, or the tokenizer's name, and its figures in the order of ALONE."""
+    cost = plan["tokenizer"]
+    label = ", ".join(f"{key}={value}" for key, value in plan["point"].items()) or plan["tokenizer_name"]
+    total, memory = cost["flops_per_step"] * cost["steps"], f"{cost['memory_bytes'] / 2**30:.2f} GiB"
+    return label, si(cost["parameters"]), si(cost["flops_per_step"]), f"{cost['steps']:,}", si(total), memory
+
+
+def _print_alone(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{recipe.name}: {len(plans)} tokenizer(s) judged alone, a leaderboard row each; nothing is generated"
+    table = Table(title=title, title_justify="left")
+    table.add_column("tokenizer", overflow="fold")
+    for column in ALONE:
+        table.add_column(column, justify="right")
+    for plan in plans:
+        table.add_row(*_alone(plan))
+    console = Console(soft_wrap=False)
+    console.print(table)
+    for name, state in {name: state for plan in plans for name, state in plan["stages"].items()}.items():
+        console.print(f"stage {name}: {state}", markup=False)
+
+
+def _markdown_alone(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
+    print("| " + " | ".join(("tokenizer", *ALONE)) + " |")
+    print("|---" + "|---:" * len(ALONE) + "|")
+    for plan in plans:
+        print("| " + " | ".join(_alone(plan)) + " |")
 
 
 def _print_points(console: Any, plans: list[dict[str, Any]]) -> None:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 def _again(old: Record, root: Path) -> Record:
     from benchmarks import record as records
     from benchmarks.suite import load
-    from zoo.evaluation import Evaluation
+    from zoo.evaluation import evaluation_of
     from zoo.pipeline import Pipeline
     from zoo.recipe import Recipe, validate
     from zoo.store import Store
@@ -48,7 +48,7 @@ def _again(old: Record, root: Path) -> Record:
             f"suite '{suite.name}' is now version {suite.version} and the record's is {old.suite.version}: "
             "install the release that made it."
         )
-    return records.read(Evaluation(Pipeline(recipe, Store(root)), suite).row())
+    return records.read(evaluation_of(Pipeline(recipe, Store(root)), suite).row())
 
 
 def _compare(old: Record, new: Record) -> int:
