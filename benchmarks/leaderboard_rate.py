@@ -31,6 +31,7 @@ from benchmarks.leaderboard_cost import (
 from benchmarks.leaderboard_curves import scale, short, ticks
 from benchmarks.pooled import PooledRow
 from benchmarks.pooled_figures import PooledFigure
+from benchmarks.pooled_identity import said_of
 from benchmarks.rate import CURVE
 from benchmarks.record import Record
 
@@ -154,7 +155,7 @@ def brief(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
     for name, own, label in zip(names, options, labels, strict=True):
         twins = [other for twin, other in zip(names, options, strict=True) if twin == name]
         keys = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
-        said = " ".join([name, *(f"{SHORT.get(key, key)}={own[key]}" for key in keys)])
+        said = " ".join([name, *(f"{SHORT.get(key, key)}={said_of(own[key])}" for key in keys)])
         found.append(clean(said if name and len(keys) <= 2 else label))
     return [label if found.count(said) > 1 else said for said, label in zip(found, map(clean, labels), strict=True)]
 

@@ -59,14 +59,14 @@ def named(record: Record) -> str:
         kept = {main: record.components[main]}
     if main == "tokenizer":
         kept = {key.removeprefix("tokenizer."): value for key, value in kept.items()}
-    return clean(", ".join(f"{key}={_said(value)}" for key, value in kept.items()) or record.label or record.name)
+    return clean(", ".join(f"{key}={said_of(value)}" for key, value in kept.items()) or record.label or record.name)
 
 
-def _said(value: Any) -> str:
+def said_of(value: Any) -> str:
     """A swept part with options as ``long_range(distant=spread)``."""
     if not isinstance(value, Mapping) or "name" not in value:
         return str(value)
-    options = ", ".join(f"{key}={_said(v)}" for key, v in value.items() if key != "name")
+    options = ", ".join(f"{key}={said_of(v)}" for key, v in value.items() if key != "name")
     return f"{value['name']}({options})" if options else str(value["name"])
 
 

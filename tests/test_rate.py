@@ -26,7 +26,7 @@ SETTING = Setting("reconstruct@1/maze", "maze:abc", resamples=100)
 
 
 class Bright(VideoTokenizer):
-    """Continuous: a latent is the mean of 2×2 grey pixels; decoding says black or white. 1 + 2·n frames, every other."""
+    """Continuous: a latent is the mean of 2×2 grey pixels; decoding says black or white. 1 + 2·n frames."""
 
     def __init__(self, quantizer=None) -> None:
         super().__init__(channels=1, spatial_factor=2, temporal_factor=2, quantizer=quantizer)
@@ -239,9 +239,12 @@ def test_names_in_the_picture_do_not_lie_on_each_other(tmp_path):
         plot = rate_plot(board.rows, ids, dict.fromkeys(ids, "s0"))
         boxes = [(d.text_x, d.text_y - 10, d.text_x + 6.3 * len(d.label), d.text_y + 3) for d in plot.dots]
         for number, one in enumerate(boxes):
-            assert 50 <= one[0] and one[2] <= 600 and one[1] >= 0 and one[3] <= 340
+            assert one[0] >= 50 and one[2] <= 600 and one[1] >= 0 and one[3] <= 340
             for other in boxes[number + 1 :]:
-                wide, high = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+                wide, high = (
+                    min(one[2], other[2]) - max(one[0], other[0]),
+                    min(one[3], other[3]) - max(one[1], other[1]),
+                )
                 assert wide <= 0 or high <= 0
         assert len(plot.x_ticks) > 1 and len(plot.y_ticks) > 1
 
@@ -255,7 +258,10 @@ def test_namesakes_say_what_tells_them_apart():
 
 def test_costs_against_quality_lie_along_bits_per_pixel(tmp_path):
     text = page(study(), tmp_path)
-    assert re.search(r"pd_lite0 ↓ against bits per pixel", text) and "calls/frame" not in text.split("Every training seed")[0]
+    assert (
+        re.search(r"pd_lite0 ↓ against bits per pixel", text)
+        and "calls/frame" not in text.split("Every training seed")[0]
+    )
 
 
 def test_latents_keep_their_dtype_and_device_of_the_cpu():

@@ -41,6 +41,13 @@ class Reconstruction(Evaluation):
         """The suite's episodes, as a tokenizer sees them: without poses and tours, by which nothing is told apart."""
         return [replace(clip, poses=None, actions=None, tour="") for clip in harness.episodes(self.suite, self.dataset)]
 
+    @property
+    def label(self) -> str:
+        """The tokenizer, and what else the sweep set."""
+        said = super().label
+        known = "tokenizer" in self.recipe.point or said.startswith("tokenizer=")
+        return said if known else f"tokenizer={self.recipe.part('tokenizer').name}, {said}"
+
     def check(self) -> None:
         """As for generators; and a clip that the tokenizer does not take is refused now where padding is off."""
         tokenizer = compose.build_tokenizer(self.recipe.part("tokenizer"))
