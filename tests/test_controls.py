@@ -11,6 +11,10 @@ from zoo import registry
 from zoo.errors import UnmetNeed
 
 
+RECONSTRUCTED = {"mean_frame", "downscaled"}
+"""Floors of tokenizers, which see all of a clip, as a tokenizer does."""
+
+
 @pytest.fixture
 def clip() -> Clip:
     rng = np.random.default_rng(0)
@@ -37,7 +41,7 @@ def test_every_control_gives_a_whole_video_and_keeps_the_context(name, clip):
     assert video.shape == clip.frames.shape and video.dtype == np.uint8
     np.testing.assert_array_equal(video[:5], clip.frames[:5])
     np.testing.assert_array_equal(clip.frames, before)
-    if control.role == "floor":
+    if control.role == "floor" and name not in RECONSTRUCTED:
         future = np.concatenate([before[:5], invert(before[5:])])
         peek = Clip(future, clip.times, 1.0, poses=clip.poses, episode=clip.episode)
         np.testing.assert_array_equal(control.make(peek, 5, invert), video, "a floor must not see the future")
