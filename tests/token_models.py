@@ -43,7 +43,9 @@ def randomised(network: Any) -> Any:
     return network.eval()
 
 
-def network(objective: str = "autoregressive_tokens", *options: str, factors: tuple[int, ...] = FACTORS) -> TokenNetwork:
+def network(
+    objective: str = "autoregressive_tokens", *options: str, factors: tuple[int, ...] = FACTORS
+) -> TokenNetwork:
     """Pose bias, actions and all, as the quickstart has them."""
     torch.manual_seed(0)
     sizes = compose.Sizes(channels=len(factors), action_dim=2, factors=factors)
