@@ -129,7 +129,7 @@ def load(folder: Path, class_name: str | None, variant: str | None, dtype: torch
     """
     cls = _class(folder, class_name)
     if torch.empty(0).is_meta:
-        return skeleton(folder, class_name).to(dtype)
+        return torch.nn.Module.to(skeleton(folder, class_name), dtype)  # diffusers' own warns where nothing is lost
     try:
         return cls.from_pretrained(
             str(folder),
