@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.contracts import Setting
-from benchmarks.per_frame import part
-from benchmarks.record import Curve, Metric
+from benchmarks.record import Curve, Metric, Part
+from benchmarks.stats import mean_interval
 
 VERSION = "1"
 CURVE = "rate_distortion"
@@ -106,10 +106,16 @@ def figures(
     if measured.codes:
         loss = {episode: measured.unquantised[episode] - value for episode, value in measured.psnr.items()}
         per_video["quantisation_loss"] = loss
-        whole = part(list(loss.values()), setting)
+        whole = _part(list(loss.values()), setting)
         key = setting.key("quantisation_loss", VERSION, measured.shapes, before_minus_after="PSNR")
         metrics["quantisation_loss"] = Metric(**whole.model_dump(), higher_is_better=None, key=key, unit="dB")
     return metrics, {CURVE: _curve(measured, bits, setting)}, per_video
+
+
+def _part(values: Sequence[float], setting: Setting) -> Part:
+    """Mean over videos, with its interval."""
+    known = np.asarray(values, dtype=np.float64)
+    return Part(value=float(known.mean()), n=known.size, interval=mean_interval(known, setting.resamples, setting.seed))
 
 
 def _plain(name: str, value: float, unit: str, how: str, measured: Measured, setting: Setting) -> Metric:
@@ -121,7 +127,7 @@ def _curve(measured: Measured, bits: float, setting: Setting) -> Curve:
     """One point of a discrete tokenizer; of a continuous one a point for each of `DRAWN`."""
     points = {bits: measured.psnr} if measured.codes else {b: measured.by_bits[b] for b in DRAWN}
     rates = [measured.rate(b) for b in points]
-    found = [part(list(psnr.values()), setting) for psnr in points.values()]
+    found = [_part(list(psnr.values()), setting) for psnr in points.values()]
     ends = [figure.interval or (None, None) for figure in found]
     return Curve(
         t=rates,

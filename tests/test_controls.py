@@ -10,7 +10,6 @@ from components.contracts import Clip
 from zoo import registry
 from zoo.errors import UnmetNeed
 
-
 RECONSTRUCTED = {"mean_frame", "downscaled"}
 """Floors of tokenizers, which see all of a clip, as a tokenizer does."""
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.leaderboard import boards, collect
-from benchmarks.leaderboard_cost import COSTS, _overlap, _text_box, scatters, short_labels
+from benchmarks.leaderboard_cost import _overlap, _text_box, scatters, short_labels
 from benchmarks.leaderboard_curves import styles
 from benchmarks.leaderboard_page import render
 from benchmarks.leaderboard_wall import parse
@@ -149,8 +149,8 @@ def test_curves_have_bands_and_dots_have_whiskers_and_both_can_be_switched(page)
         rows = [attrs["data-row"] for attrs in found.having(tag, word) if attrs["data-row"]]
         assert len(rows) == count, (tag, word)
         assert set(rows) <= switches
-    assert len(found.having("circle", "dot")) == 3 * len(COSTS), "controls cost nothing and are no dots"
-    assert len(found.having("path", "whisk")) == 3 * len(COSTS)
+    assert len(found.having("circle", "dot")) == 3 * 2, "by calls and by seconds; controls cost nothing and are no dots"
+    assert len(found.having("path", "whisk")) == 3 * 2
 
 
 def test_every_id_is_unique_and_every_button_finds_its_dialog(page):
