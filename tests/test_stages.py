@@ -41,7 +41,7 @@ class ToyTokenizer(nn.Module):
         return 1 + (frames - 1) // 2
 
     def video_frames(self, latents: int) -> int:
-        return 1 + (latents - 1) * 2
+        return 1 + (latents - 1) * 2 if latents > 0 else 0
 
     def last_frame(self, latent: int) -> int:
         return latent * 2

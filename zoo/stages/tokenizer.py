@@ -54,18 +54,23 @@ class TokenizerStage(LightningModule):
         self.options: Any = getattr(tokenizer, "critic", None)
         self.seed = int(getattr(self.settings, "seed", 0))
         self._check_images()
-        looks = self.options is not None and self.options.perceptual > 0 and self.trainable
-        self._perceptual = Outside(
-            PerceptualDistance(self.options.perceptual_network, self.options.perceptual_size) if looks else None
-        )
+        self._perceptual = Outside(self._perceptual_distance())
         self.discriminator: Any = None
         self.lecam: Any = None
         if getattr(tokenizer, "needs_discriminator", False) and self.trainable:
-            self.automatic_optimization = False
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                self.discriminator = tokenizer.discriminator()
-            self.lecam = LeCam() if self.options.regulariser == "lecam" else None
+            self._add_discriminator()
+
+    def _perceptual_distance(self) -> PerceptualDistance | None:
+        if self.options is None or self.options.perceptual == 0 or not self.trainable:
+            return None
+        return PerceptualDistance(self.options.perceptual_network, self.options.perceptual_size)
+
+    def _add_discriminator(self) -> None:
+        self.automatic_optimization = False
+        with torch.random.fork_rng(devices=[]):  # so that it does not change what is drawn after it
+            torch.manual_seed(self.seed)
+            self.discriminator = self.tokenizer.discriminator()
+        self.lecam = LeCam() if self.options.regulariser == "lecam" else None
 
     def _check_images(self) -> None:
         if getattr(self.settings, "images", 0.0) > 0 and self.tokenizer.video_frames(1) != 1:
