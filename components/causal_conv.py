@@ -2,6 +2,9 @@
 
 A `Stream` is one pass over one video: every layer keeps in it the few input frames that its next chunk will look back
 at, so memory does not grow with length. Without a stream the whole video is given at once; both agree.
+
+Where time is convolved, features [B, C, T, H, W] lie in memory with channels last (torch.channels_last_3d): frames can
+be joined and taken apart without moving channels, and a CPU convolves faster. The numbers do not depend on it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,11 @@ from torch import Tensor, nn
 
 Stream = dict[nn.Module, Tensor]
 """What each layer remembers between the chunks of one video; start with an empty one."""
+
+
+def channels_last(x_bcthw: Tensor) -> Tensor:
+    """The same numbers, in memory as [B, T, H, W, C]."""
+    return x_bcthw.contiguous(memory_format=torch.channels_last_3d)
 
 
 class CausalConv3d(nn.Module):
@@ -40,19 +48,16 @@ class CausalConv3d(nn.Module):
         if self.past == 0 and self.strides[0] == 1:
             return self._per_frame(x_bcthw)
         begun = stream is not None and self in stream
-        x = torch.cat([self._history(x_bcthw, stream), x_bcthw], dim=2)
+        x = rearrange(x_bcthw, "b c t h w -> b t h w c")
+        past = stream[self] if begun else repeat(x[:, 0], "b h w c -> b p h w c", p=self.past)
+        x = torch.cat([past, x], dim=1)  # in this order of axes joining frames copies whole blocks
         if stream is not None:
-            kept = x[:, :, x.shape[2] - self.past :] if self.past else x[:, :, :0]
-            stream[self] = kept.clone()  # a view would keep the whole chunk alive
+            stream[self] = x[:, x.shape[1] - self.past :].clone()  # a view would keep the whole chunk alive
         if begun:
             # Chunks end where a stride ends, so the next output looks at the frames up to one stride further on.
-            x = x[:, :, self.strides[0] - 1 :]
+            x = x[:, self.strides[0] - 1 :]
+        x = rearrange(x, "b t h w c -> b c t h w")
         return F.conv3d(x, self.weight, self.bias, self.strides, (0, self.padding, self.padding))
-
-    def _history(self, x_bcthw: Tensor, stream: Stream | None) -> Tensor:
-        if stream is not None and self in stream:
-            return stream[self]
-        return repeat(x_bcthw[:, :, 0], "b c h w -> b c p h w", p=self.past)
 
     def _per_frame(self, x_bcthw: Tensor) -> Tensor:
         frames = rearrange(x_bcthw, "b c t h w -> (b t) c h w")
@@ -128,4 +133,5 @@ class CausalUpsample(nn.Module):
             stream[self] = x_bcthw.new_ones(())  # the mark that the image frame is behind us
         layout = "b (c pt ph pw) t h w -> b c (t pt) (h ph) (w pw)"
         x = rearrange(self.conv(x_bcthw, stream), layout, pt=self.time_stride, ph=self.stride, pw=self.stride)
-        return x[:, :, self.time_stride - 1 :] if first else x
+        x = x[:, :, self.time_stride - 1 :] if first else x
+        return channels_last(x) if self.conv.past else x
