@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,10 @@ from components.contracts import Clip, Latent
 from components.video_tokenizer import VideoTokenizer
 from tests.rate_records import floor, measured, study, tokenizer
 from zoo import fitting
+from zoo.compose import Sizes
 from zoo.errors import BadValue
+from zoo.model import Scene, ZooModel
+from zoo.recipe import resolve
 from zoo.reconstruction import Passes, at_precision, measure
 
 SETTING = Setting("reconstruct@1/maze", "maze:abc", resamples=100)
@@ -263,3 +268,35 @@ def test_latents_keep_their_dtype_and_device_of_the_cpu():
     passes.there_and_back(clip().frames)
     assert isinstance(passes.latents[0], torch.Tensor) and passes.indices[0].shape == (1, 3, 2, 4)
     assert isinstance(Grey(Nearly()).encode(torch.zeros(1, 3, 1, 2, 2)), Latent)
+
+
+def model(*arguments: str) -> ZooModel:
+    """A model whose generator only says how much of the context is given."""
+    (recipe,) = resolve(["recipe=quickstart", "rollout=full", "pose_encoding=none", *arguments], sweep=True)
+    generator: Any = SimpleNamespace(task=SimpleNamespace(context=lambda given: given), sizes=Sizes(1, 0))
+    return ZooModel(recipe, Grey(), generator, torch.device("cpu"), (4, 8))
+
+
+def test_a_model_takes_odd_sizes_and_gives_them_back():
+    own = clip(6, 5, 7).frames
+    made = model().reconstruct(own)
+    assert made.shape == own.shape and model().encode(own).shape == (1, 3, 3, 4), "six frames hold three whole latents"
+    scene = Scene(frames=9, context=own[:3])
+    request = model().request(scene)
+    assert request.context.shape == (1, 2, 3, 4) and request.frames == 5
+    pieces = list(model()._finished(scene, [torch.zeros(1, 5, 3, 4)]))
+    whole = np.concatenate(pieces)
+    assert whole.shape == (9, 5, 7, 3)
+    np.testing.assert_array_equal(whole[:3], own[:3])
+    assert model().request(Scene(frames=5, size=(5, 7))).context.shape == (1, 0, 3, 4)
+
+
+def test_a_model_refuses_odd_sizes_where_padding_is_off():
+    strict = model("sample.pad=false")
+    for ask in (
+        lambda: strict.reconstruct(clip(6, 4, 8).frames),
+        lambda: strict.encode(clip(5, 5, 8).frames),
+        lambda: strict.request(Scene(frames=5, size=(5, 8))),
+    ):
+        with pytest.raises(BadValue, match=r"sample\.pad=true"):
+            ask()
