@@ -245,7 +245,7 @@ class TokenizerStage(LightningModule):
         use = CodeUse(self.tokenizer.codes)
         for video in self._videos(batches):
             use.add(self.tokenizer.encode(video).indices)
-        if use.reached < self.COLLAPSED:
+        if use.reached < self.COLLAPSED and self.trainable and int(self.settings.steps):
             say(
                 f"WARNING: the codebook has collapsed: {use.used} of {use.codes} codes are in use on {use.seen} places "
                 f"({100 * use.reached:.1f} % of those that could be); lower train.tokenizer.lr, raise "
