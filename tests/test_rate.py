@@ -120,6 +120,13 @@ def test_the_precision_is_the_coarsest_that_costs_a_tenth_of_a_decibel():
     assert len(curve.t) == 8 and all(a < b + 1e-9 for a, b in zip(curve.mean, curve.mean[1:], strict=False))
 
 
+def test_a_value_costs_its_bits_and_a_token_those_of_its_code_whatever_the_channels():
+    """33 frames of 32×32 are 33 times 64 places: at 2 bits and 4 channels half a bit a pixel, as a code of 8 bits."""
+    assert measured(30, 0, channels=4).rate(2) == pytest.approx(0.5)
+    coded = measured(30, 0, channels=4, codes=256)
+    assert rate.figures(coded, SETTING)[0]["bits_per_pixel"].value == pytest.approx(0.5)
+
+
 def test_where_no_scale_serves_a_value_is_a_float():
     found = measured(30, 0)
     worse = {bits: {name: value - 1 for name, value in found.psnr.items()} for bits in range(1, 17)}
