@@ -294,6 +294,7 @@ REFUSALS = {
     "rolling": (["objective=maskgit", "rollout={name: rolling}", "noise=per_frame"], "another rollout"),
     "stabilisation": (["objective=maskgit", "sample.stabilisation=0.02"], "stabilisation"),
     "history noise": (["objective=maskgit", "train.generator.history_noise=0.1"], "history_noise"),
+    "history levels": (["objective=maskgit", "guidance={name: history, levels: [0.3]}"], "levels at 0"),
     "pre-quantised": (["objective=maskgit", "train.generator.latent=unquantised"], "quantised"),
     "patch": (["objective=maskgit", "backbone.patch=[1,2,2]"], r"\[1, 1, 1\]"),
     "u-net": (["objective=autoregressive_tokens", "backbone=unet3d"], "video_dit"),

@@ -128,6 +128,7 @@ def _check_plan(recipe: Recipe, suite: Any, tokenizer: Any, task: Any) -> None:
 
 def check_guidance(recipe: Recipe, guidance: Any) -> None:
     """Guidance compares with a model that was not told something: training must have dropped it now and then."""
+    token_pairings.check_guidance(recipe, guidance)
     for dropout in sorted(guidance.dropouts):
         if getattr(recipe.train.generator, dropout) == 0:
             raise UnmetNeed(

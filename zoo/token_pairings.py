@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> None:
     if training.history_noise > 0:
         raise UnmetNeed(
             f"{_name(recipe)} has no noise, and train.generator.history_noise={training.history_noise} puts noise on "
-            "observed frames: set it to 0 (and guidance.levels, where history guidance names them), or choose a "
+            "observed frames: set it to 0, or choose a "
             "diffusion objective."
         )
     if training.latent != "quantised":
@@ -89,6 +89,15 @@ def check_sampling(recipe: Recipe, trained: Recipe | None = None) -> None:
         raise UnmetNeed(
             f"sample.stabilisation={recipe.sample.stabilisation} shows observed frames with noise, and "
             f"{_name(trained)} knows tokens alone: set it to 0."
+        )
+
+
+def check_guidance(recipe: Recipe, guidance: Any) -> None:
+    """History that is shown partly noised has no counterpart in tokens."""
+    if compose.predicts_tokens(recipe) and "history_noise" in guidance.dropouts:
+        raise UnmetNeed(
+            f"{_name(recipe)} has no noise to show history with, as guidance.levels asks: leave the levels at 0, or "
+            "choose a diffusion objective."
         )
 
 
