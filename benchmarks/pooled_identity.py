@@ -55,6 +55,8 @@ def named(record: Record) -> str:
         return clean(record.label or record.name)
     kept = {k: v for k, v in point.items() if k.split(".")[-1] != "seed" and k.split(".")[0] not in ("suite", "case")}
     main = "rollout" if "rollout" in record.components else "tokenizer"  # of one that is judged alone
+    if main == "tokenizer" and not kept and point.get("case"):
+        return clean(str(point["case"]))  # tokenizers made equal differ in many options, which the case sums up
     if not kept and main in record.components:
         kept = {main: record.components[main]}
     if main == "tokenizer":

@@ -44,9 +44,9 @@ class VQGAN(VideoTokenizer):
         temporal_factor: Literal[1, 2, 4] = Field(1, description="1: every frame by itself, nothing mixes in time")
         quantizer: SomeQuantizer = Field({"name": "vq", "ema": False}, description="the paper's learns by gradient")
         patch: Literal[1, 2, 4] | None = Field(
-            None, description="side of the pixel squares that become channels at the door; None: 2; 1: the paper"
+            None, description="side of the pixel squares that become channels at the door; None: spatial_factor up to 4"
         )
-        width: int = Field(48, ge=8, le=1024, multiple_of=8, description="channels of the finest level")
+        width: int = Field(96, ge=8, le=1024, multiple_of=8, description="channels of the finest level")
         multipliers: tuple[int, ...] = Field((1, 2, 2, 4), min_length=1, description="of width, level by level")
         depth: int = Field(1, ge=1, le=8, description="residual blocks in each level")
         attention: bool = Field(True, description="within each picture of the coarsest level")
@@ -73,14 +73,7 @@ class VQGAN(VideoTokenizer):
         )
         self.config = self.critic = config
         self.needs_discriminator = config.adversarial > 0
-        shape = Shape(
-            spatial_factor=config.spatial_factor,
-            temporal_factor=config.temporal_factor,
-            patch=config.patch or 2,
-            width=config.width,
-            multipliers=config.multipliers,
-            depth=config.depth,
-        )
+        shape = Shape.of(config)
         self.encoder = Encoder(shape, quantizer.channels)
         self.decoder = Decoder(shape, quantizer.channels)
         if config.attention:  # next to the codes, between two residual blocks
