@@ -147,7 +147,8 @@ def _tokenizer(row: Row | PooledRow, ids: Mapping[int, str], styles: Mapping[int
 def brief(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
     """A tokenizer's name, with the options in which it differs from its namesakes; where they are many, the label.
 
-    ``magvit2`` alone, ``vae t=2`` beside another vae with another factor in time.
+    ``magvit2`` alone, ``vae t=2`` beside another vae with another factor in time. A label that is a name already (that
+    of a recipe's case) stays as it is.
     """
     names = [record.components.get("tokenizer", "") for record in records]
     options = [_options(record) for record in records]
@@ -156,7 +157,7 @@ def brief(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
         twins = [other for twin, other in zip(names, options, strict=True) if twin == name]
         keys = [key for key in own if any(twin.get(key) != own[key] for twin in twins)]
         said = " ".join([name, *(f"{SHORT.get(key, key)}={said_of(own[key])}" for key in keys)])
-        found.append(clean(said if name and len(keys) <= 2 else label))
+        found.append(clean(said if name and "=" in label and len(keys) <= 2 else label))
     return [label if found.count(said) > 1 else said for said, label in zip(found, map(clean, labels), strict=True)]
 
 

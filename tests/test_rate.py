@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -257,9 +259,23 @@ def test_names_in_the_picture_do_not_lie_on_each_other(tmp_path):
         assert len(plot.x_ticks) > 1 and len(plot.y_ticks) > 1
 
 
+def test_no_name_is_written_over_a_line(tmp_path):
+    (board,) = pool(entries(study(), tmp_path))
+    ids = {id(row): f"r{place}" for place, row in enumerate(board.rows)}
+    plot = rate_plot(board.rows, ids, dict.fromkeys(ids, "s0"))
+    for line in (line for line in plot.lines if not line.dashed):
+        places = [tuple(map(float, place.split(","))) for place in re.split("[ML]", line.path) if place]
+        steps = np.linspace(0, 1, 50)[:, None]
+        drawn = np.concatenate([np.add(one, np.subtract(to, one) * steps) for one, to in pairwise(places)])
+        for dot in plot.dots:
+            low, high = (dot.text_x, dot.text_y - 9), (dot.text_x + 6.3 * len(dot.label), dot.text_y + 2)
+            assert not ((drawn > low) & (drawn < high)).all(1).any(), dot.label
+
+
 def test_namesakes_say_what_tells_them_apart():
     three = [tokenizer("vae", 0, 28, temporal=t) for t in (1, 4)] + [tokenizer("teco", 0, 25, codes=8)]
-    assert brief(three, ["x", "y", "z"]) == ["vae t=1", "vae t=4", "teco"]
+    assert brief(three, ["a=x", "a=y", "a=z"]) == ["vae t=1", "vae t=4", "teco"]
+    assert brief(three, ["vae_large", "a=y", "teco_vq"]) == ["vae_large", "vae t=4", "teco_vq"]
     twice = [tokenizer("vae", 0, 28), tokenizer("vae", 1, 28)]
     assert brief(twice, ["vae, lr=1", "vae, lr=2"]) == ["vae, lr=1", "vae, lr=2"]
 

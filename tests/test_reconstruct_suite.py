@@ -114,7 +114,9 @@ def test_a_case_of_a_sweep_is_called_by_its_tokenizer():
     swept = recipe.model_copy(update={"point": {"case": "small", "train.tokenizer.seed": 1, "suite.world": "maze"}})
     judge = Reconstruction(Pipeline(swept, None), suites.load("reconstruct"))
     assert judge.label == "tokenizer=vae, train.tokenizer.seed=1"
-    assert named(tokenizer("vae", 1, 20.0).model_copy(update={"recipe": swept.to_dict()})) == "tokenizer=vae"
+    assert named(tokenizer("vae", 1, 20.0).model_copy(update={"recipe": swept.to_dict()})) == "small"
+    seeds = swept.model_copy(update={"point": {"train.tokenizer.seed": 1}})
+    assert named(tokenizer("vae", 1, 20.0).model_copy(update={"recipe": seeds.to_dict()})) == "tokenizer=vae"
 
 
 def test_the_same_command_again_makes_nothing(judged, monkeypatch, capsys):
