@@ -167,7 +167,7 @@ def resolve(arguments: Sequence[str], *, sweep: bool) -> list[Recipe]:
         branch = copy.deepcopy(tree)
         for key, value in settings.items():
             layers.assign(branch, (key,), copy.deepcopy(value))
-        for point in _points(branch, sweeps, edits, {cases.KEY: name} if len(wanted) > 1 else {}):
+        for point in _points(branch, sweeps, edits, {cases.KEY: name} if known else {}):
             found.setdefault(point.hash(), point)
     return list(found.values())
 
