@@ -176,9 +176,7 @@ def levels_of(lines: Iterable[tuple[str, str, str, float]]) -> list[Level]:
     return [Level(row, style, clean(name), y, at) for (row, style, name, y), at in zip(ordered, places, strict=True)]
 
 
-def dots_of(
-    points: Sequence[Point], y: Callable[[float], float], right: float, drawn: Sequence[Box] = ()
-) -> list[Dot]:
+def dots_of(points: Sequence[Point], y: Callable[[float], float], right: float, drawn: Sequence[Box] = ()) -> list[Dot]:
     """Every point with its whisker and a place for its name that covers no other, and nothing that is `drawn`."""
     ordered = sorted(points, key=lambda point: y(_value(point.figure)))
     places = _side_by_side([(point.x, y(_value(point.figure))) for point in ordered])

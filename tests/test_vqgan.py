@@ -270,7 +270,7 @@ def test_the_discriminator_judges_its_videos_and_the_last_layer_makes_them(tempo
     made = tokenizer.autoencode(x, 0).video
     (grad,) = torch.autograd.grad(-critic(made).mean(), tokenizer.last_layer)
     assert grad.shape == tokenizer.last_layer.shape and bool(grad.any())
-    assert tokenizer.last_layer.shape[0] == 3 * 2 * 2, "of the layer that gives pixels"
+    assert tokenizer.last_layer.shape[0] == 3 * 4 * 4, "of the layer that gives pixels"
 
 
 def test_bfloat16_autocast_keeps_latents_and_video_in_float32() -> None:
@@ -285,13 +285,13 @@ def test_bfloat16_autocast_keeps_latents_and_video_in_float32() -> None:
 @pytest.mark.parametrize("temporal", [1, 4])
 def test_four_clips_can_be_learned_by_heart(temporal: int) -> None:
     torch.manual_seed(0)
-    config = VQGAN.Config(temporal_factor=temporal, multipliers=(1, 2, 2, 4) if temporal == 1 else (1, 1))
+    config = VQGAN.Config(temporal_factor=temporal, **({} if temporal == 1 else {"width": 48, "multipliers": (1, 1)}))
     tokenizer = VQGAN(config, quantizer=VQ(VQ.Config(ema=False)))
     shapes = MovingShapes(MovingShapes.Config(sizes=[(32, 32)]))
-    frames = np.stack([shapes.clip("train", index).frames[:9] for index in range(4)])
+    frames = np.stack([shapes.clip("train", index).frames[:5] for index in range(4)])
     x = torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
     optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=300)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=300, pct_start=0.1)
     for step in range(300):
         losses = tokenizer.training_losses(x, step)
         optimiser.zero_grad()
@@ -302,4 +302,5 @@ def test_four_clips_can_be_learned_by_heart(temporal: int) -> None:
     with torch.no_grad():
         error = (tokenizer.decode(tokenizer.encode(x)).clamp(-1, 1) - x).square().mean()
     psnr = float(10 * torch.log10(4 / error))
-    assert psnr >= 24, psnr
+    print(f"{psnr:.1f} dB")
+    assert psnr >= 24

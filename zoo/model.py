@@ -261,5 +261,3 @@ def write_frames(path: Path, shape: tuple[int, int, int, int], pieces: Iterable[
         np.lib.format.write_array_header_1_0(opened, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for piece in pieces:
             opened.write(np.ascontiguousarray(piece).tobytes())
-
-

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from components.contracts import Clip
 
 
-@component(
-    cite=None, note="floor of reconstruction: shrunk by area means, enlarged bilinearly; 1.5 bits a pixel"
-)
+@component(cite=None, note="floor of reconstruction: shrunk by area means, enlarged bilinearly; 1.5 bits a pixel")
 class Downscaled:
     """Area means of factor × factor squares, rounded to 8 bits, then bilinear; odd borders continue outwards."""
 

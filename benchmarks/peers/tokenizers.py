@@ -57,11 +57,12 @@ def ours(name: str, label: str, **options: Any) -> Entrant:
 def autoencoder_kl(width: int) -> Entrant:
     """diffusers' KL-VAE without attention, on frames; one block a level, to which it adds two, and one a level back."""
     try:
-        from diffusers import AutoencoderKL
+        import diffusers
     except ImportError:
         raise _missing("diffusers") from None
     torch.manual_seed(0)
-    made = AutoencoderKL(
+    make: Any = diffusers.AutoencoderKL  # type: ignore[attr-defined]  its own hints are of one level
+    made: Any = make(
         down_block_types=("DownEncoderBlock2D",) * len(MULTIPLIERS),
         up_block_types=("UpDecoderBlock2D",) * len(MULTIPLIERS),
         block_out_channels=tuple(width * multiplier for multiplier in MULTIPLIERS),
