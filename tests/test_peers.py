@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.peers import metrics, rollout
+from benchmarks.peers import encoding, metrics, rollout, tokenizers
 from zoo.canvas import Cost
 from zoo.errors import BadValue
 
@@ -80,3 +81,23 @@ def test_the_textbook_distance_is_ours():
     pytest.importorskip("scipy")
     found = metrics.frechet_beside_scipy(n=60, d=12, repeats=1)
     assert found["distance"] == pytest.approx(found["textbook"], rel=1e-6)
+
+
+def test_tokenizers_are_compared_with_a_public_one_of_their_kind():
+    video = torch.rand(1, 3, 5, 16, 16) * 2 - 1
+    left, right = tokenizers.ours("vae", "vae", width=8, depth=2), tokenizers.autoencoder_kl(8)
+    found = tokenizers.compare(left, right, video, rounds=2)
+    assert found.keys() == {"training step", "encode + decode"}
+    assert all(low <= middle <= high for low, middle, high in (call["ratio"] for call in found.values()))
+    assert all(part > 0 for part in (*tokenizers.size(left, video), *tokenizers.size(right, video)))
+    with pytest.raises(BadValue, match="bath=3"):
+        tokenizers.main(["bath=3"])
+
+
+@pytest.mark.parametrize("name", ["vae", "magvit2", "vqvae"])
+def test_a_long_clip_is_encoded_piece_by_piece(name):
+    found = encoding.encode(name, frames=41, side=16)
+    assert found["latents"] == {"vae": 41, "magvit2": 11, "vqvae": 10}[name]
+    assert found["peak"] >= found["before"] > 10
+    with pytest.raises(BadValue, match="lengths=long"):
+        encoding.main(["lengths=long"])

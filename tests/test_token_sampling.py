@@ -135,7 +135,7 @@ def test_planners_look_at_codes_and_not_at_digits() -> None:
 
 
 def blinking(clips: int, frames: int) -> torch.Tensor:
-    """Digits [B, 2, F, H, W]: one is the clip's own pattern, the other follows the action, at every place another way."""
+    """Digits [B, 2, F, H, W]: one is the clip's own pattern, the other follows the action, each place its way."""
     place, clip = torch.arange(prod(SIZE)).view(1, 1, *SIZE), torch.arange(1, clips + 1).view(-1, 1, 1, 1)
     time = torch.arange(frames).view(1, -1, 1, 1)
     pattern, blink = place * clip % FACTORS[0], (place + 2 * (time % 2)) % FACTORS[1]

@@ -5,8 +5,8 @@ flicker, smeared motion and motion that comes late; it does not see an error tha
 (a blurred or wrongly coloured background), which PSNR sees. Where little moves a still video scores high as well: read
 it beside a floor that stands still (the control ``mean_frame``).
 
-Departure from PSNR: changes between frames of 8 bits are known to half a level on either side, so MSE is floored at what
-such rounding costs. Otherwise clips in which nothing moves would score 100 dB and outweigh all others.
+Departure from PSNR: changes between frames of 8 bits are known to half a level on either side, so MSE is floored at
+what such rounding costs. Otherwise clips in which nothing moves would score 100 dB and outweigh all others.
 """
 
 from __future__ import annotations

@@ -132,12 +132,13 @@ def ends(cost: Cost, span: int) -> tuple[float, float]:
 
 def streamed(model: ZooModel, folder: Path, *, frames: int, videos: int, context: int) -> dict[str, float]:
     """Peak memory of this process in MiB after building, and after a rollout streamed to `folder` and decoded."""
-    before = _peak_mib()
+    before = peak_mib()
     model.sample_to(folder, scenes(model, videos, frames, context))
-    return {"before": before, "peak": _peak_mib()}
+    return {"before": before, "peak": peak_mib()}
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """Peak memory of this process so far."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
