@@ -97,7 +97,7 @@ def rate_plot(
     y = scale(low, high, HEIGHT - BOTTOM, TOP)
     levels = [(row, f) for row in rows if not row.is_model and (f := _figure(row, "psnr"))]
     inside = [(row, f) for row, f in levels if low <= _value(f) <= high]
-    right = WIDTH - max([RIGHT, *(LETTER * len(row.label) + 10 for row, _ in inside)])
+    right = WIDTH - max([RIGHT, *(1.2 * LETTER * len(row.label) + 14 for row, _ in inside)])
     visible = [[place for part in _above(one.points, low) for place in part] for one in found]
     x, x_ticks = _axis([one.bits for one in found] + [bits for places in visible for bits, _ in places], right)
     lines = [*(_line(one, low, x, y) for one in found if len(one.points) > 1), *_joined(found, x, y)]

@@ -71,6 +71,7 @@ def test_the_same_command_again_trains_nothing_and_says_so(runs, capsys):
 
 def test_a_run_opened_from_python_encodes_decodes_and_samples(runs):
     folder = records.read(rows(runs)[0]).stages["generator"]
+    assert zoo.load(folder) is not zoo.load(folder), "a second call finds a function, not a module of that name"
     model = zoo.load(folder)
     clip = model.dataset().clip("test", 0)
     z = model.encode(clip.frames)

@@ -24,6 +24,7 @@ REFUSED = {
     "rollout.full": "missing",
     "rollout.rolling": "different noise levels",
     "solver.none": "walks from noise to data",
+    "tokenizer.diffusers": "a value is required",
     "task.text_to_video": "never learns to continue",
     "text_encoder.byte_table": "needs captions",
     "text_encoder.open_clip": "needs captions",

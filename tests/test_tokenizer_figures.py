@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "reconstruct"
 PAGE = ROOT / "docs" / "tokenizers.md"
 HEAD = (
-    "| tokenizer | PSNR ↑ | pd_lite0 ↓ | temporal detail ↑ | bits a pixel | lost to quantising, dB | perplexity | training, s |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| tokenizer | PSNR ↑ | pd_lite0 ↓ | temporal detail ↑ | bits a pixel | quantisation loss | perplexity "
+    "| training, s |\n|---|---|---|---|---|---|---|---|"
 )
 SIX = {"vae", "vqvae", "vqgan", "magvit2", "teco", "teco_vq"}
 COMPRESSED = {"vae_k2", "vae_k4", "vae_k4_16c", "magvit2_k1", "magvit2_k2"}

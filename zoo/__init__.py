@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(run, **options):
-    """The trained model of a run: an object with ``.encode``, ``.decode`` and ``.sample``; see zoo.load.load."""
-    from zoo.load import load as load_run
+    """The trained model of a run: an object with ``.encode``, ``.decode`` and ``.sample``; see zoo/finished_run.py."""
+    from zoo.finished_run import load as load_run
 
     return load_run(run, **options)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.encoding [lengths=200,2000] [side=128] [threads=2] [tokenizers=vae,magvit2]
 
-Frames are made a piece at a time and latents are dropped, so what is left is the tokenizer's own. Every figure comes from
-a process of its own, since a peak of memory is never forgotten. Weights are random; options are each tokenizer's own.
+Frames are made a piece at a time and latents are dropped, so what is left is the tokenizer's own. Every figure comes
+from a process of its own, since a peak of memory is never forgotten. Weights are random, options the defaults.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Diffusers(VideoTokenizer):
     def _enable(self, method: str) -> None:
         try:
             getattr(self.model, method)()
-        except (AttributeError, NotImplementedError) as error:
+        except (AttributeError, RuntimeError) as error:  # diffusers says "not implemented", which is a RuntimeError
             option = method.removeprefix("enable_")
             raise BadValue(f"tokenizer.{option}: {type(self.model).__name__} has none; leave it out.") from error
 

@@ -49,7 +49,7 @@ def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _open(run: str, overrides: list[str]) -> ZooModel:
-    from zoo.load import load
+    from zoo.finished_run import load
 
     return load(run, overrides=overrides)
 
