@@ -17,7 +17,7 @@ import components.tokenizer
 from components import diffusers_folder
 from components.contracts import Latent
 from components.tokenizer.diffusers import Diffusers
-from zoo import compose, pipeline, registry
+from zoo import compose, stage_key, registry
 from zoo.errors import BadValue, UnmetNeed
 from zoo.recipe import Part
 from zoo.stages.encode import weights_hash
@@ -217,14 +217,14 @@ def test_frozen_and_small_on_disk_yet_named_by_the_model_s_content(folders: dict
 
 def test_a_stage_is_named_by_the_model_and_not_by_its_place(folders: dict[str, Path], tmp_path: Path) -> None:
     def name(folder: Path, **options: Any) -> dict[str, Any]:
-        return pipeline.full("tokenizer", Part(name="diffusers", options={"model": str(folder), **options}))
+        return stage_key.full("tokenizer", Part(name="diffusers", options={"model": str(folder), **options}))
 
     here = name(folders["kl"])
     shutil.copytree(folders["kl"], tmp_path / "pipe" / "vae")
     assert name(tmp_path / "pipe", subfolder="vae") == here and str(folders["kl"]) not in str(here)
     assert name(saved("kl", tmp_path / "kl", seed=1)) != here != name(folders["kl"], statistics="fitted")
     assert name(edited(folders["kl"], tmp_path / "scaled", scaling_factor=0.5)) != here
-    assert pipeline.full("tokenizer", Part(name="pixels", options={})) == {"name": "pixels", "spatial_factor": 1}
+    assert stage_key.full("tokenizer", Part(name="pixels", options={})) == {"name": "pixels", "spatial_factor": 1}
 
 
 def test_training_passes_measure_and_change_nothing(folders: dict[str, Path]) -> None:

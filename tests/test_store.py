@@ -14,7 +14,7 @@ import pytest
 
 from zoo import source_digest
 from zoo.errors import UserError
-from zoo.pipeline import STAGE_2_SOURCE
+from zoo.stage_key import STAGE_2_SOURCE
 from zoo.store import Busy, StorageError, Store, atomic_file, canonical, short_hash, write_json, writing
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,9 +21,10 @@ from benchmarks.enough import check_enough
 from benchmarks.suite import Suite
 from components.contracts import Clip
 from zoo import compose
-from zoo.pipeline import Pipeline, full, module_of, source_of
+from zoo.pipeline import Pipeline
 from zoo.progress import Bar, say
 from zoo.rows import control_row, model_row, shown, write_row
+from zoo.stage_key import full, module_of, source_of
 from zoo.store import DIGEST_KEY, StageDir, write_json
 
 if TYPE_CHECKING:

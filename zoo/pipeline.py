@@ -9,57 +9,21 @@ and sweep points that differ only in sampling share one generator.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import compose, registry
+from zoo import compose
 from zoo.errors import UserError
 from zoo.progress import say
-from zoo.source_digest import digest
+from zoo.stage_key import STAGE_1_SOURCE, STAGE_2_SOURCE, full, module_of, source_of
 from zoo.store import DIGEST_KEY, StageDir, Store, write_json
 
 if TYPE_CHECKING:
     from zoo.model import ZooModel
-    from zoo.recipe import Part, Recipe
+    from zoo.recipe import Recipe
 
 Reuse = Literal["fresh", "stale"]
-STAGE_1_SOURCE = (
-    "components.carriers",
-    "zoo.stages.tokenizer",
-    "zoo.stages.fit",
-    "zoo.stages.data",
-    "zoo.stages.cache",
-)
-STAGE_2_SOURCE = (
-    "components.carriers",
-    "zoo.stages.generator",
-    "zoo.stages.fit",
-    "zoo.stages.data",
-    "zoo.stages.cache",
-    "zoo.compose",
-)
-
-
-def full(axis: str, part: Part) -> dict[str, Any]:
-    """A part with every default filled in, so that a changed default names another run.
-
-    A part whose options say where files lie gives, by `content`, what stands there instead: a moved file is no new run.
-    """
-    config = registry.config(axis, part.name, part.options)
-    content = getattr(registry.load(axis, part.name), "content", None)
-    return {"name": part.name, **config.model_dump(mode="json"), **(content(config) if content else {})}
-
-
-@cache
-def source_of(*modules: str) -> str:
-    """The source digest, taken once a process: what runs is what was imported, even if a file is edited meanwhile."""
-    return digest(modules)
-
-
-def module_of(axis: str, name: str) -> str:
-    """The dotted module of an alternative, for the source digest."""
-    return registry.load(axis, name).__module__
 
 
 @dataclass

@@ -20,9 +20,9 @@ from benchmarks.contracts import Setting
 from components.contracts import Clip
 from zoo import compose, fitting
 from zoo.evaluation import Evaluation
-from zoo.pipeline import source_of
 from zoo.progress import Bar
 from zoo.rows import tokenizer_row
+from zoo.stage_key import source_of
 from zoo.store import DIGEST_KEY, StageDir, write_json
 
 if TYPE_CHECKING:
