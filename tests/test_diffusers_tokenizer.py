@@ -17,7 +17,7 @@ import components.tokenizer
 from components import diffusers_folder
 from components.contracts import Latent
 from components.tokenizer.diffusers import Diffusers
-from zoo import compose, stage_key, registry
+from zoo import compose, registry, stage_key
 from zoo.errors import BadValue, UnmetNeed
 from zoo.recipe import Part
 from zoo.stages.encode import weights_hash
