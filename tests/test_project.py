@@ -89,6 +89,26 @@ def imported(path: Path) -> list[str]:
     return found
 
 
+OPTIONAL = {"decord", "pandas", "vizdoom", "diffusers", "huggingface_hub", "vit_pytorch", "magvit2_pytorch"}
+"""Imported where they are used, by parts that say how to install them."""
+COME_ALONG = {"markupsafe": "jinja2", "torchvision": "torchvision"}
+"""Imported, and brought by a dependency of another name."""
+DISTRIBUTIONS = {"open_clip": "open-clip-torch", "hydra": "hydra-core", "yaml": "pyyaml", "PIL": "pillow"}
+
+
+def test_what_is_imported_is_installed_without_extras():
+    """The tests' environment holds more than a user's: an import that only works here would fail at the user's end."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.M | re.S)[1]
+    given = {name.lower().replace("_", "-") for name in re.findall(r'^    "([\w.-]+)', listed, re.M)}
+    tops = {name.partition(".")[0] for path in sources() for name in imported(path)}
+    foreign = tops - set(sys.stdlib_module_names) - set(PACKAGES) - OPTIONAL
+    assert len(foreign) > 12
+    for top in sorted(foreign):
+        name = COME_ALONG.get(top) or DISTRIBUTIONS.get(top, top)
+        assert name.lower().replace("_", "-") in given, f"{top} is imported and no dependency"
+
+
 # ---------------------------------------------------------------------------------------------- README
 
 
