@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -14,10 +15,22 @@ if TYPE_CHECKING:
     from components.causal_conv import Stream
 
 
+QUIET = 0.1
+"""What the last weights of a branch are multiplied by at first, where it should learn to speak up."""
+
+
+def quiet(last: nn.Module) -> None:
+    """Scale the weights of the last layer of a residual branch, so that it begins close to saying nothing."""
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter *= QUIET
+
+
 class FrameAttention(nn.Module):
     """x + out(softmax(q·kᵀ/√C)·v), one head, each frame by itself: VQ-GAN's attention block (Esser et al. 2021).
 
-    It has no positions, so any size of picture goes; the convolutions around it know where they are.
+    It has no positions, so any size of picture goes; the convolutions around it know where they are. Departs: it begins
+    at a tenth of its strength, since the mean of a whole picture, which is what it adds at first, hides what is where.
     """
 
     def __init__(self, width: int, *, groups: int = 8) -> None:
@@ -25,6 +38,7 @@ class FrameAttention(nn.Module):
         self.norm = FrameGroupNorm(groups, width)
         self.inner = nn.Linear(width, 3 * width)
         self.outer = nn.Linear(width, width)
+        quiet(self.outer)
 
     def forward(self, x_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
         """[B, C, T, H, W] to the same shape; frames never meet, so a stream has nothing to keep."""

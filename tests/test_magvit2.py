@@ -92,7 +92,9 @@ def test_the_quantisers_terms_are_minimised_and_its_figures_logged() -> None:
     assert {"loss", "reconstruction", "entropy", "commitment", "codebook_entropy", "psnr"} <= set(losses)
     terms = losses["reconstruction"] + losses["entropy"] + losses["commitment"]
     torch.testing.assert_close(losses["loss"].detach(), terms)
-    assert tokenizer.autoencode(video(tokenizer, 3), 0).indices.shape == (2, 3, 4, 4)
+    made, latent = tokenizer.autoencode(video(tokenizer, 3), 0), tokenizer.encode(video(tokenizer, 3))
+    assert torch.equal(made.indices, latent.indices)
+    torch.testing.assert_close(made.video, tokenizer.decode(latent), rtol=0, atol=1e-5)  # of the codes
 
 
 def test_a_share_of_the_error_may_be_absolute() -> None:

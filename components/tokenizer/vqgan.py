@@ -13,7 +13,7 @@ from components.causal_conv import CausalResBlock, each_frame
 from components.contracts import Autoencoded, Quantizer
 from components.critic_options import CriticOptions
 from components.discriminator import discriminator
-from components.frame_attention import FrameAttention
+from components.frame_attention import FrameAttention, quiet
 from components.quantizer_choice import SomeQuantizer
 from components.video_tokenizer import State, VideoTokenizer
 from zoo.component import component
@@ -111,5 +111,8 @@ class VQGAN(VideoTokenizer):
 
 
 def _block(shape: Shape) -> CausalResBlock:
+    """Beside the attention; like it, close to the identity at first."""
     width = shape.widths[-1]
-    return CausalResBlock(width, width, time_kernel=shape.time_kernel)
+    block = CausalResBlock(width, width, time_kernel=shape.time_kernel)
+    quiet(block.conv_out)
+    return block
