@@ -17,6 +17,7 @@ from components.causal_conv import (
     CausalUpsample,
     FrameGroupNorm,
     Stream,
+    each_frame,
 )
 
 
@@ -36,10 +37,10 @@ class Shape:
 
     @classmethod
     def of(cls, options: Any) -> Shape:
-        """From a tokenizer's options of these names; a patch of None is the spatial factor, up to 4."""
+        """From a tokenizer's options of these names; no temporal_factor is 1, a patch of None the factor, up to 4."""
         return cls(
             spatial_factor=options.spatial_factor,
-            temporal_factor=options.temporal_factor,
+            temporal_factor=getattr(options, "temporal_factor", 1),
             patch=options.patch or min(4, options.spatial_factor),
             width=options.width,
             multipliers=options.multipliers,
@@ -63,17 +64,33 @@ class Shape:
         ]
 
     @property
+    def alone(self) -> bool:
+        """Whether every frame is on its own."""
+        return self.temporal_factor == 1
+
+    @property
     def time_kernel(self) -> int:
         """1 where every frame is on its own."""
-        return 1 if self.temporal_factor == 1 else 3
+        return 1 if self.alone else 3
+
+
+def check_shape(options: Any) -> None:
+    """For the validator of a tokenizer's options: raise ValueError where no Shape can be made of them."""
+    if options.patch is not None and options.patch > options.spatial_factor:
+        raise ValueError(f"patch {options.patch} exceeds spatial_factor {options.spatial_factor}: lower patch")
+    if any(multiplier < 1 for multiplier in options.multipliers):
+        raise ValueError("multipliers must be 1 or more")
 
 
 class Encoder(nn.Module):
-    """Video [B, 3, T, H, W] to features [B, outputs, 1 + (T-1)/k, H/f, W/f]; feature j sees no frame after k·j."""
+    """Video [B, 3, T, H, W] to features [B, outputs, 1 + (T-1)/k, H/f, W/f]; feature j sees no frame after k·j.
+
+    Where k is 1 every frame is a clip of its own and there is nothing to stream; so in the decoder.
+    """
 
     def __init__(self, shape: Shape, outputs: int) -> None:
         super().__init__()
-        self.patch = shape.patch
+        self.patch, self.alone = shape.patch, shape.alone
         kt, widths = shape.time_kernel, shape.widths
         self.conv_in = CausalConv3d(3 * shape.patch**2, widths[0], time_kernel=kt)
         layers: list[nn.Module] = []
@@ -87,6 +104,9 @@ class Encoder(nn.Module):
         self.conv_out = CausalConv3d(widths[-1], outputs, time_kernel=1)
 
     def forward(self, video_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
+        return each_frame(self._run, video_bcthw) if self.alone else self._run(video_bcthw, stream)
+
+    def _run(self, video_bcthw: Tensor, stream: Stream | None = None) -> Tensor:
         x = rearrange(video_bcthw, "b c t (h p) (w q) -> b (c p q) t h w", p=self.patch, q=self.patch)
         x = self.conv_in(x, stream)
         for layer in self.layers:
@@ -102,7 +122,7 @@ class Decoder(nn.Module):
 
     def __init__(self, shape: Shape, inputs: int, *, style: int = 0) -> None:
         super().__init__()
-        self.patch = shape.patch
+        self.patch, self.alone = shape.patch, shape.alone
         kt, widths = shape.time_kernel, shape.widths
         self.styles = Styles(inputs, style) if style else None
         self.conv_in = CausalConv3d(inputs, widths[-1], time_kernel=kt)
@@ -123,6 +143,9 @@ class Decoder(nn.Module):
         self.conv_out = CausalConv3d(widths[0], 3 * shape.patch**2, time_kernel=kt)
 
     def forward(self, z_bcfhw: Tensor, stream: Stream | None = None) -> Tensor:
+        return each_frame(self._run, z_bcfhw) if self.alone else self._run(z_bcfhw, stream)
+
+    def _run(self, z_bcfhw: Tensor, stream: Stream | None = None) -> Tensor:
         style = None if self.styles is None else self.styles(z_bcfhw)
         x = self.conv_in(z_bcfhw, stream)
         for layer in self.layers:

@@ -9,6 +9,8 @@ be joined and taken apart without moving channels, and a CPU convolves faster. T
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
@@ -66,7 +68,7 @@ class CausalConv3d(nn.Module):
         return rearrange(frames, "(b t) c h w -> b c t h w", b=x_bcthw.shape[0])
 
 
-def each_frame(network: nn.Module, x_bcthw: Tensor) -> Tensor:
+def each_frame(network: Callable[[Tensor], Tensor], x_bcthw: Tensor) -> Tensor:
     """Every frame through `network` as a clip of its own, so that not even the memory layout mixes time."""
     made = network(rearrange(x_bcthw, "b c t h w -> (b t) c 1 h w"))
     return rearrange(made, "(b t) c 1 h w -> b c t h w", b=x_bcthw.shape[0])

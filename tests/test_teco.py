@@ -243,7 +243,12 @@ def test_the_state_fits_any_size_of_frame() -> None:
 def test_drop_loss_decodes_some_frames_and_its_choice_is_keyed(variant: str) -> None:
     tokenizer, x = build(variant, drop=0.75), video(8)
     decoded: list[int] = []
-    hook = tokenizer.decoder.register_forward_hook(lambda _, inputs, output: decoded.append(len(inputs[0])))
+
+    def count(_: Any, inputs: Any, output: Any) -> None:
+        clips, _, frames, *_ = inputs[0].shape
+        decoded.append(clips * frames)
+
+    hook = tokenizer.decoder.register_forward_hook(count)
     first, again, other = (tokenizer.autoencode(x, step) for step in (3, 3, 4))
     hook.remove()
     assert decoded == [2 * 2] * 3

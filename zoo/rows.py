@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from zoo.store import atomic_file
 if TYPE_CHECKING:
     from benchmarks.contracts import Results
     from zoo.evaluation import Evaluation
+    from zoo.recipe import Part
+    from zoo.store import StageDir
 
 SHOWN = 3
 """Episodes whose videos go beside a record, where the clips are of one kind of tour."""
@@ -30,10 +33,51 @@ SHOWN_HEIGHT = 128
 def model_row(judged: Evaluation, results: Results) -> records.Record:
     """The record of a trained recipe; its artifacts are still to be written."""
     recipe, pipeline = judged.recipe, judged.pipeline
-    parts = recipe.parts
+    return _row(
+        judged,
+        replace(results, curves=results.curves | _seconds_by_frame(judged.sample_dir.facts())),
+        parts=recipe.parts,
+        stages=(pipeline.tokenizer_dir, pipeline.generator_dir, judged.sample_dir),
+        seeds={
+            "tokenizer": recipe.train.tokenizer.seed,
+            "generator": pipeline.seed,
+            "sample": recipe.sample.seed,
+            "suite": judged.suite.seed,
+        },
+        cost=_cost(judged),
+    )
+
+
+def tokenizer_row(judged: Evaluation, results: Results) -> records.Record:
+    """The record of a tokenizer that was judged alone; its artifacts are still to be written."""
+    from zoo import compose
+
+    recipe = judged.recipe
+    parts = {axis: recipe.part(axis) for axis in ("dataset", "tokenizer")}
+    quantizer = compose.quantizer_part(parts["tokenizer"])
+    return _row(
+        judged,
+        results,
+        parts=parts if quantizer is None else {**parts, "quantizer": quantizer},
+        stages=(judged.pipeline.tokenizer_dir, judged.sample_dir),
+        seeds={"tokenizer": recipe.train.tokenizer.seed, "suite": judged.suite.seed},
+        cost=_tokenizer_cost(judged),
+    )
+
+
+def _row(
+    judged: Evaluation,
+    results: Results,
+    *,
+    parts: Mapping[str, Part],
+    stages: Sequence[StageDir],
+    seeds: dict[str, int],
+    cost: records.Cost,
+) -> records.Record:
+    """What the records of both kinds of row say alike; `parts` are those that the row rests on and cites."""
+    recipe, pipeline = judged.recipe, judged.pipeline
     cites = [registry.card(axis, part.name).cite for axis, part in parts.items()]
     keys = [key.strip() for cite in cites if cite for key in cite.split(",")]
-    stages = (pipeline.tokenizer_dir, pipeline.generator_dir, judged.sample_dir)
     return records.Record(
         name=recipe.name,
         label=judged.label,
@@ -47,49 +91,11 @@ def model_row(judged: Evaluation, results: Results) -> records.Record:
         versions=results.versions,
         citations=sorted({*keys, *results.citations}),
         metrics=results.metrics,
-        curves=results.curves | _seconds_by_frame(judged.sample_dir.facts()),
-        per_video=results.per_video,
-        dataset=judged.dataset_reference,
-        seeds={
-            "tokenizer": recipe.train.tokenizer.seed,
-            "generator": pipeline.seed,
-            "sample": recipe.sample.seed,
-            "suite": judged.suite.seed,
-        },
-        cost=_cost(judged),
-        environment=records.environment(),
-        reader=pipeline.reader_version,
-    )
-
-
-def tokenizer_row(judged: Evaluation, results: Results) -> records.Record:
-    """The record of a tokenizer that was judged alone; its artifacts are still to be written."""
-    from zoo import compose
-
-    recipe, pipeline = judged.recipe, judged.pipeline
-    parts = {axis: recipe.part(axis) for axis in ("dataset", "tokenizer")}
-    quantizer = compose.quantizer_part(parts["tokenizer"])
-    parts |= {} if quantizer is None else {"quantizer": quantizer}
-    cites = [registry.card(axis, part.name).cite or "" for axis, part in parts.items()]
-    keys = [key.strip() for cite in cites for key in cite.split(",") if key.strip()]
-    return records.Record(
-        name=recipe.name,
-        label=judged.label,
-        group=judged.group,
-        suite=judged.suite.reference(),
-        recipe=recipe.to_dict(),
-        recipe_hash=recipe.hash(),
-        stages={folder.stage: folder.name for folder in (pipeline.tokenizer_dir, judged.sample_dir)},
-        stale=pipeline.stale,
-        components={axis: part.name for axis, part in parts.items()},
-        versions=results.versions,
-        citations=sorted({*keys, *results.citations}),
-        metrics=results.metrics,
         curves=results.curves,
         per_video=results.per_video,
         dataset=judged.dataset_reference,
-        seeds={"tokenizer": recipe.train.tokenizer.seed, "suite": judged.suite.seed},
-        cost=_tokenizer_cost(judged),
+        seeds=seeds,
+        cost=cost,
         environment=records.environment(),
         reader=pipeline.reader_version,
     )

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from components.causal_autoencoder import Decoder, Encoder, Shape
-from components.causal_conv import each_frame
+from components.causal_autoencoder import Decoder, Encoder, Shape, check_shape
 from components.contracts import Autoencoded
 from components.critic_options import CriticOptions
 from components.discriminator import discriminator
@@ -57,8 +56,7 @@ class MAGVIT2(VideoTokenizer):
 
         @model_validator(mode="after")
         def _fits(self) -> MAGVIT2.Config:
-            if self.patch is not None and self.patch > self.spatial_factor:
-                raise ValueError(f"patch {self.patch} exceeds spatial_factor {self.spatial_factor}: lower patch")
+            check_shape(self)
             return self
 
     def __init__(self, config: Config, *, quantizer: Any | None = None) -> None:
@@ -78,14 +76,10 @@ class MAGVIT2(VideoTokenizer):
 
     def analyse(self, video_bcthw: Tensor, state: State | None = None) -> Tensor:
         """Features [B, C, F, H, W] before any quantiser; each layer of a stream keeps two frames, however long."""
-        if self.temporal_factor == 1:
-            return each_frame(self.encoder, video_bcthw).float()
         return self.encoder(video_bcthw, state).float()
 
     def synthesise(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
         """Raw latents to float32 video; each layer of a stream keeps two frames, however long."""
-        if self.temporal_factor == 1:
-            return each_frame(self.decoder, raw_bcfhw).float()
         return self.decoder(raw_bcfhw, state).float()
 
     def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:

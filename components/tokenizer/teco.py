@@ -11,8 +11,8 @@ from einops import rearrange, repeat
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from components.causal_autoencoder import Decoder, Encoder, Shape
-from components.causal_conv import CausalConv3d, each_frame
+from components.causal_autoencoder import Decoder, Encoder, Shape, check_shape
+from components.causal_conv import CausalConv3d
 from components.contracts import Autoencoded
 from components.critic_options import CriticOptions
 from components.discriminator import discriminator
@@ -70,10 +70,7 @@ class TECO(VideoTokenizer):
 
         @model_validator(mode="after")
         def _fits(self) -> TECO.Config:
-            if self.patch is not None and self.patch > self.spatial_factor:
-                raise ValueError(f"patch {self.patch} exceeds spatial_factor {self.spatial_factor}: lower patch")
-            if any(multiplier < 1 for multiplier in self.multipliers):
-                raise ValueError("multipliers must be 1 or more")
+            check_shape(self)
             if self.state_width % 4 or self.state_width % self.state_heads:
                 raise ValueError(f"state_width {self.state_width} must divide by 4 and by state_heads")
             return self
@@ -89,14 +86,7 @@ class TECO(VideoTokenizer):
         )
         self.config = self.critic = config
         self.needs_discriminator = config.adversarial > 0
-        shape = Shape(
-            spatial_factor=config.spatial_factor,
-            temporal_factor=1,
-            patch=config.patch or min(4, config.spatial_factor),
-            width=config.width,
-            multipliers=config.multipliers,
-            depth=config.depth,
-        )
+        shape = Shape.of(config)
         self.encoder = Encoder(shape, self.channels * (2 if quantizer is None else 1))
         # Its door is two frames wide: x_{t-1} and x_t.
         self.encoder.conv_in = CausalConv3d(6 * shape.patch**2, shape.widths[0], time_kernel=1)
@@ -121,7 +111,7 @@ class TECO(VideoTokenizer):
 
     def synthesise(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
         """Raw latents to float32 video; a stream keeps `history` frames of keys and values in each layer."""
-        return each_frame(self.decoder, self._told(raw_bcfhw, state)).float()
+        return self.decoder(self._told(raw_bcfhw, state)).float()
 
     def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:
         """Terms `reconstruction` and `kl_term` or the quantiser's; figure `kl` (nats a position) or the quantiser's.
@@ -133,7 +123,7 @@ class TECO(VideoTokenizer):
         features = self._features(video_bcthw)
         z, indices, terms, figures = self._bottleneck(features, generator, video_bcthw.numel())
         frames = self.decoded_frames(len(video_bcthw), video_bcthw.shape[2], generator)
-        made = each_frame(self.decoder, _frames(self._told(z), frames)).float()
+        made = self.decoder(_frames(self._told(z), frames)).float()
         target = _frames(video_bcthw, frames)
         squared = F.mse_loss(made, target)
         reconstruction = self.config.l1 * F.l1_loss(made, target) + (1 - self.config.l1) * squared
@@ -165,7 +155,7 @@ class TECO(VideoTokenizer):
             before = state.get(self.encoder, before)
             state[self.encoder] = video_bcthw[:, :, -1:].clone()
         pairs = torch.cat([torch.cat([before, video_bcthw[:, :, :-1]], dim=2), video_bcthw], dim=1)
-        return each_frame(self.encoder, pairs).float()
+        return self.encoder(pairs).float()
 
     def _told(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
         """What the decoder is told of every frame: its latent, and the state that the latents before it leave."""

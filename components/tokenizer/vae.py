@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from components.causal_autoencoder import Decoder, Encoder, Shape
-from components.causal_conv import each_frame
+from components.causal_autoencoder import Decoder, Encoder, Shape, check_shape
 from components.contracts import Autoencoded
 from components.critic_options import CriticOptions
 from components.discriminator import discriminator
@@ -47,10 +46,7 @@ class VAE(VideoTokenizer):
 
         @model_validator(mode="after")
         def _fits(self) -> VAE.Config:
-            if self.patch is not None and self.patch > self.spatial_factor:
-                raise ValueError(f"patch {self.patch} exceeds spatial_factor {self.spatial_factor}: lower patch")
-            if any(multiplier < 1 for multiplier in self.multipliers):
-                raise ValueError("multipliers must be 1 or more")
+            check_shape(self)
             return self
 
     def __init__(self, config: Config) -> None:
@@ -62,14 +58,7 @@ class VAE(VideoTokenizer):
         )
         self.config = self.critic = config
         self.needs_discriminator = config.adversarial > 0
-        shape = Shape(
-            spatial_factor=config.spatial_factor,
-            temporal_factor=config.temporal_factor,
-            patch=config.patch or min(4, config.spatial_factor),
-            width=config.width,
-            multipliers=config.multipliers,
-            depth=config.depth,
-        )
+        shape = Shape.of(config)
         self.encoder = Encoder(shape, 2 * config.channels)
         self.decoder = Decoder(shape, config.channels)
 
@@ -79,8 +68,6 @@ class VAE(VideoTokenizer):
 
     def synthesise(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
         """Raw latents to float32 video; each layer of a stream keeps two frames, however long."""
-        if self.temporal_factor == 1:
-            return each_frame(self.decoder, raw_bcfhw).float()
         return self.decoder(raw_bcfhw, state).float()
 
     def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:
@@ -111,8 +98,7 @@ class VAE(VideoTokenizer):
 
     def _posterior(self, video_bcthw: Tensor, state: State | None = None) -> tuple[Tensor, Tensor]:
         """Raw mean and log variance, each [B, C, F, H, W]."""
-        alone = self.temporal_factor == 1
-        features = each_frame(self.encoder, video_bcthw) if alone else self.encoder(video_bcthw, state)
+        features = self.encoder(video_bcthw, state)
         # The posterior is float32 whatever the network runs in: exp and the KL want its range.
         mean, log_variance = features.float().chunk(2, dim=1)
         return mean, log_variance.clamp(-30.0, 20.0)

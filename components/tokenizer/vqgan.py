@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from components.causal_autoencoder import Decoder, Encoder, Shape
-from components.causal_conv import CausalResBlock, each_frame
+from components.causal_autoencoder import Decoder, Encoder, Shape, check_shape
+from components.causal_conv import CausalResBlock
 from components.contracts import Autoencoded, Quantizer
 from components.critic_options import CriticOptions
 from components.discriminator import discriminator
@@ -57,10 +57,7 @@ class VQGAN(VideoTokenizer):
 
         @model_validator(mode="after")
         def _fits(self) -> VQGAN.Config:
-            if self.patch is not None and self.patch > self.spatial_factor:
-                raise ValueError(f"patch {self.patch} exceeds spatial_factor {self.spatial_factor}: lower patch")
-            if any(multiplier < 1 for multiplier in self.multipliers):
-                raise ValueError("multipliers must be 1 or more")
+            check_shape(self)
             return self
 
     def __init__(self, config: Config, quantizer: Quantizer) -> None:
@@ -82,14 +79,10 @@ class VQGAN(VideoTokenizer):
 
     def analyse(self, video_bcthw: Tensor, state: State | None = None) -> Tensor:
         """What the quantiser is given; each layer of a stream keeps two frames, however long."""
-        if self.temporal_factor == 1:
-            return each_frame(self.encoder, video_bcthw).float()
         return self.encoder(video_bcthw, state).float()
 
     def synthesise(self, raw_bcfhw: Tensor, state: State | None = None) -> Tensor:
         """Raw latents to float32 video; each layer of a stream keeps two frames, however long."""
-        if self.temporal_factor == 1:
-            return each_frame(self.decoder, raw_bcfhw).float()
         return self.decoder(raw_bcfhw, state).float()
 
     def autoencode(self, video_bcthw: Tensor, step: int) -> Autoencoded:
