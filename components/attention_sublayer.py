@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from components.contracts import Attention, Condition, Memory, PoseEncoding, Position, Tokens
+from components.contracts import Attention, Condition, Memory, PoseEncoding, Tokens
+from components.rotary import turned
 from components.token_rows import add_gated
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ class Sight:
     """What every attention sublayer at one resolution reads in one network call."""
 
     attention: Attention
-    position: Position
     tokens: Tokens
     """Of the queries; their x is not read."""
     layout: Any
     """The attention's own, from `Attention.layout`."""
     signal: Tensor
     """float [B, F, D], D being the width of the tokens."""
+    rotary: tuple[Tensor, Tensor] | None = None
+    """The position's own, from `Position.rotary`."""
+    told: Any = None
+    """The conditioning's own, from `Conditioning.told`."""
 
 
 class AttentionSublayer(nn.Module):
@@ -101,9 +105,8 @@ class AttentionSublayer(nn.Module):
     def _projected(self, x: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor, Any]:
         h, gate = self.modulator(x, sight.signal, sight.tokens)
         q, k, v = rearrange(self.qkv(h), "r l (n k d) -> n r l k d", n=3, k=self.heads)
-        place = sight.tokens.place
-        q, k = sight.position.rotate(self.norm_q(q).to(v.dtype), self.norm_k(k).to(v.dtype), place, place)
-        return q, k, v, gate
+        q, k = turned(self.norm_q(q), sight.rotary), turned(self.norm_k(k), sight.rotary)
+        return q.to(v.dtype), k.to(v.dtype), v, gate
 
     def _added(self, x: Tensor, out: Tensor, gate: Any, sight: Sight) -> Tensor:
         return add_gated(x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, sight.tokens)

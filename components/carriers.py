@@ -38,6 +38,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Described:
+    """What a captioner says of a clip."""
+
+    caption: str
+    confidence: float
+    """In [0, 1]: mean probability that it gave its words; 1 where the caption is known."""
+
+
+@dataclass(frozen=True)
 class Latent:
     """What a tokenizer makes of a video: z normalised to zero mean and unit variance per channel."""
 
@@ -95,6 +104,8 @@ class Window:
     """bool [B, F]: False in the filler slots of clips shorter than F."""
     raster: Tensor | None = None
     """bool [B, F]: True where a frame is predicted token by token (components/token_streams.py); None: none is."""
+    columns: tuple[Tensor, ...] | None = None
+    """Training alone: per clip bool [H, W] in patches, False where a column through time is dropped; None: none is."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,8 @@ class Tokens:
     """float [R, L, D]."""
     place: Tensor
     """float [R, L, 3]: time (see Window.times), y, x in patches."""
+    sides: Tensor
+    """float [R, L, 2]: height and width of the token's clip in patches, whatever was dropped of it; 1 in filler."""
     clip: Tensor
     """long [R, L]: index of the clip in the batch; -1 marks filler."""
     frame: Tensor

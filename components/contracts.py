@@ -1,7 +1,8 @@
 """What each part promises, and (from components/carriers.py) what travels between them. The first file to read.
 
-The promises of tokenizers stand in components/tokenizer_contracts.py, those of objectives on discrete tokens in
-components/token_contracts.py; both are imported from here as well.
+The promises of tokenizers stand in components/tokenizer_contracts.py, those of the network's parts in
+components/network_contracts.py, those of objectives on discrete tokens in components/token_contracts.py; all are
+imported from here as well.
 
     video file ─ Reader ─▶ Dataset ─▶ Clip ─▶ Tokenizer ─▶ Latent ─▶ patches ─ Packing ─▶ Tokens
       ─▶ Position, Conditioning, PoseEncoding, Attention inside a Backbone ─▶ Objective + Noise (training)
@@ -25,6 +26,7 @@ from components.carriers import (  # noqa: F401 what travels is imported from he
     Clip,
     Condition,
     DataReport,
+    Described,
     Latent,
     Memory,
     Quantised,
@@ -33,7 +35,15 @@ from components.carriers import (  # noqa: F401 what travels is imported from he
     VideoInfo,
     Window,
 )
-from components.token_contracts import (  # noqa: F401 so are those of discrete tokens
+from components.network_contracts import (  # noqa: F401 so are the promises of the network's parts
+    Attention,
+    Backbone,
+    Conditioning,
+    Packing,
+    PoseEncoding,
+    Position,
+)
+from components.token_contracts import (  # noqa: F401 those of discrete tokens
     RasterAttention,
     RasterBackbone,
     TokenDecoder,
@@ -95,83 +105,6 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
-class Packing(Protocol):
-    """Clips of any size to rows of tokens and back, exactly. Built as ``Packing(config)``."""
-
-    def pack(self, patches: Sequence[Tensor], window: Window) -> Tokens:
-        """Per-clip patches [F, H, W, D] to rows; window slot f of clip b is patches[b][f]."""
-        ...
-
-    def unpack(self, tokens: Tokens) -> list[Tensor]:
-        """Back to per-clip [F, H, W, D]."""
-        ...
-
-
-@runtime_checkable
-class Position(Protocol):
-    """Where a token is. An nn.Module built as ``Position(config, width=…, heads=…)``."""
-
-    def embed(self, place: Tensor) -> Tensor | None:
-        """[R, L, 3] continuous coordinates to an additive embedding [R, L, D], or None."""
-        ...
-
-    def rotate(self, q: Tensor, k: Tensor, place_q: Tensor, place_k: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotate queries and keys [R, L, K, D/K]; the identity for additive positions."""
-        ...
-
-
-@runtime_checkable
-class PoseEncoding(Protocol):
-    """How a camera pose enters. An nn.Module built as ``PoseEncoding(config, width=…, heads=…, depth=…)``."""
-
-    def embed(self, poses: Tensor, origin: Tensor) -> Tensor | None:
-        """Poses [B, F, 4] and origin [B, 4] to a per-frame signal [B, F, D], or None."""
-        ...
-
-    def bias(self, poses_q: Tensor, poses_k: Tensor) -> Tensor | None:
-        """Pairwise: [B, Fq, 4], [B, Fk, 4] to [depth, B, K, Fq, Fk], added to logits where tokens of frames meet."""
-        ...
-
-
-@runtime_checkable
-class Attention(Protocol):
-    """Who looks at whom; holds no weights. Built as ``Attention(config)``. Projections belong to the backbone."""
-
-    sublayers: tuple[str, ...]
-    """In order, e.g. ("space", "time"): each gets its own norm, modulation, projections and residual."""
-    crossing: frozenset[str]
-    """The sublayers in which tokens of different frames meet: these are cached and take the pose bias."""
-
-    def layout(self, queries: Tokens, window: Window, memory: Memory | None = None) -> Any:
-        """All index and mask work, once per batch. Keys are memory's tokens followed by the queries' own."""
-        ...
-
-    def attend(self, sublayer: str, q: Tensor, k: Tensor, v: Tensor, layout: Any, bias: Tensor | None = None) -> Tensor:
-        """q [R, Lq, K, Dh]; k, v [R, Lk, K, Dh] (memory's first, where the sublayer crosses); bias [B, K, Fq, Fk].
-
-        An observed token sees observed tokens of its own clip only; a latent token sees, of latent frames, those the
-        alternative allows, and every observed frame of its clip.
-        """
-        ...
-
-
-@runtime_checkable
-class Conditioning(Protocol):
-    """How signals reach the tokens. An nn.Module built as ``Conditioning(config, width=…)``."""
-
-    def enter(self, x: Tensor, signal: Tensor) -> Tensor:
-        """Before the first block: x [R, L, D] and the per-token signal [R, L, D] to [R, L, D]."""
-        ...
-
-    def modulator(self) -> Any:
-        """A new nn.Module for one sublayer: (x [R, L, D], signal [B, F, D], tokens) → (input to it, gate).
-
-        The gate is per frame [B, F, D], or 1 where there is none; components/token_rows.py adds a gated result to x.
-        """
-        ...
-
-
-@runtime_checkable
 class TextEncoder(Protocol):
     """Prompts to vectors. An nn.Module built as ``TextEncoder(config)``; ``trainable`` says whether stage 2 trains it."""
 
@@ -180,27 +113,6 @@ class TextEncoder(Protocol):
 
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token embeddings [B, S, E] and mask [B, S], True at real tokens."""
-        ...
-
-
-@runtime_checkable
-class Backbone(Protocol):
-    """The network. ``Backbone(config, *, channels, action_dim, text_width, packing, position, pose_encoding,
-    attention, conditioning)``; the last five are factories ``f(**runtime) -> part`` since their sizes are the backbone's.
-    For tokens it is given ``outputs`` as well: the channels of its answer, which are not those of z.
-    """
-
-    def forward(
-        self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None = None
-    ) -> Sequence[Tensor] | Tensor:
-        """Latents [B, C, F, H, W], or a list of [C, F, H, W] of mixed sizes, to a prediction of the same shapes.
-
-        With `memory`, z holds the latent frames alone and the result is that of the whole window (1e-5).
-        """
-        ...
-
-    def remember(self, z_observed: Tensor, window: Window, condition: Condition) -> Memory:
-        """Keys and values of observed frames [B, C, Fo, H, W]; window and condition describe exactly these frames."""
         ...
 
 
@@ -247,9 +159,20 @@ class Solver(Protocol):
         ...
 
     def step(
-        self, z_t: Tensor, clean: Tensor, t: Tensor, s: Tensor, objective: Objective, draw: Callable[[], Tensor]
+        self,
+        z_t: Tensor,
+        clean: Tensor,
+        t: Tensor,
+        s: Tensor,
+        objective: Objective,
+        draw: Callable[[], Tensor],
+        estimate: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """From level t to level s < t (both [B, F]); `draw` gives fresh unit noise of z's shape for stochastic ones."""
+        """From level t to level s < t (both [B, F]), given the clean estimate of z_t, guidance applied.
+
+        `draw` gives fresh unit noise of z's shape for stochastic ones. `estimate(z, t)` asks the network once more, for
+        solvers of higher order; None where there is but one call to be had (a rolling plan).
+        """
         ...
 
 
@@ -315,4 +238,24 @@ class Task(Protocol):
 
     def context(self, context: int) -> int:
         """How many of the `context` given frames are observed at sampling (0 for generation from text)."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Says in words what a clip shows. Built as ``Captioner(config)``; a `TrainableCaptioner` where `trainable`."""
+
+    trainable: bool
+
+    def describe(self, clips: Sequence[Clip]) -> Sequence[Described]:
+        """One caption a clip, the same on every call. Raises UnmetNeed for clips that it cannot describe."""
+        ...
+
+
+@runtime_checkable
+class TrainableCaptioner(Captioner, Protocol):
+    """A captioner that is an nn.Module and learns from captioned clips."""
+
+    def loss(self, video: Tensor, captions: Sequence[str]) -> Tensor:
+        """Video [B, 3, T, H, W] in [-1, 1] and its true captions to a differentiable scalar."""
         ...

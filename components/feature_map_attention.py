@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import nn
 
 from components.attention_sublayer import AttentionSublayer, Sight
-from components.contracts import Attention, Memory, Tokens, Window
+from components.contracts import Attention, Condition, Memory, Tokens, Window
 from components.token_rows import lay_out, one_per_row, per_token
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Call:
         window: of the frames in this call, B clips of F frames.
         memory: of the observed frames; its tokens' geometry is worked out anew at each resolution.
         signal: float [B, F, D].
+        condition: of the frames in this call.
         biases: pose bias of each attention block [N, B, K, Fq, Fk], or None.
     """
 
@@ -37,8 +38,10 @@ class Call:
         window: Window,
         memory: Memory | None,
         signal: Tensor,
+        condition: Condition,
         biases: Tensor | None,
     ) -> None:
+        self.condition = condition
         self.attention, self.window, self.memory = attention, window, memory
         self.signal, self.biases = signal, biases
         self.per_frame = rearrange(signal, "b f d -> (b f) d")
@@ -68,10 +71,11 @@ class LevelEntry(nn.Module):
     """The door of a resolution that has attention: where its positions are told, and how signals reach its tokens."""
 
     def __init__(self, level: int, width: int, heads: int, signal: int, position: Any, conditioning: Any) -> None:
+        """`conditioning` is a factory that knows the text's width already."""
         super().__init__()
         self.level, self.width = level, width
         self.position = position(width=width, heads=heads)
-        self.conditioning = conditioning(width=width)
+        self.conditioning = conditioning(width=width, heads=heads)
         self.told = nn.Linear(signal, width)
 
     def forward(self, x: Tensor, call: Call) -> Tensor:
@@ -81,8 +85,10 @@ class LevelEntry(nn.Module):
         if memory is not None:
             memory = replace(memory, tokens=map_tokens(memory.window, size))
         layout = call.attention.layout(tokens, call.window, memory)
-        call.sights[self.level] = Sight(call.attention, self.position, tokens, layout, signal)
-        h, place = call.tokens(x), self.position.embed(tokens.place)
+        rotary = self.position.rotary(tokens.place, tokens.sides)
+        told = self.conditioning.told(call.condition, tokens)
+        call.sights[self.level] = Sight(call.attention, tokens, layout, signal, rotary, told)
+        h, place = call.tokens(x), self.position.embed(tokens.place, tokens.sides)
         h = h if place is None else h + place.to(h.dtype)
         return call.pictures(self.conditioning.enter(h, per_token(signal, tokens)), like=x)
 
@@ -97,6 +103,7 @@ class MapAttention(nn.Module):
         self.sublayers = nn.ModuleDict(
             {name: AttentionSublayer(name, entry.width, heads, qk_norm, modulator()) for name in attention.sublayers}
         )
+        self.reader = entry.conditioning.reader()
 
     def forward(self, x: Tensor, call: Call) -> Tensor:
         """Feature maps [(B F), D, H, W] to the same shape."""
@@ -110,4 +117,5 @@ class MapAttention(nn.Module):
             if crosses:
                 kept[name] = own
         call.kept.append(kept)
+        h = h if self.reader is None else self.reader(h, sight.told, sight.tokens)
         return call.pictures(h, like=x)

@@ -52,6 +52,7 @@ def join_tokens(first: Tokens, second: Tokens) -> Tokens:
     return Tokens(
         x=cat("x"),
         place=cat("place"),
+        sides=cat("sides"),
         clip=cat("clip"),
         frame=torch.cat([first.frame, second.frame + frames], dim=1),
         observed=cat("observed"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from einops import repeat
 
-from components.contracts import Memory, Tokens, Window
+from components.contracts import Condition, Memory, Tokens, Window
 from components.token_rows import one_per_row
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class RasterFrame:
 
     window: Window
     """Of this frame alone, F = 1."""
+    condition: Condition
+    """Of this frame alone."""
     size: tuple[int, int]
     """Rows and columns of tokens."""
     memory: Memory | None
@@ -50,6 +52,7 @@ class RasterFrame:
         return Tokens(
             x=x[:, None],
             place=torch.cat([self.window.times[..., None].float(), y_x], dim=-1),
+            sides=torch.tensor(self.size, device=device, dtype=torch.float32).expand(clips, 1, 2),
             clip=torch.arange(clips, device=device)[:, None],
             frame=torch.zeros(clips, 1, dtype=torch.long, device=device),
             observed=self.window.observed,

@@ -55,10 +55,11 @@ def lay_out(patches: Sequence[Tensor], window: Window, starts: Sequence[tuple[in
         return torch.stack(lines)
 
     facts = [_facts(grid, b, window) for b, grid in enumerate(grids)]
-    place, clip, frame, observed = zip(*facts, strict=True)
+    place, clip, frame, observed, sides = zip(*facts, strict=True)
     return Tokens(
         x=fill([rearrange(p, "f h w d -> (f h w) d") for p in patches], 0.0),
         place=fill(place, 0.0),
+        sides=fill(sides, 1.0),
         clip=fill(clip, -1),
         frame=fill(frame, 0),
         observed=fill(observed, False),
@@ -80,6 +81,7 @@ def _regular(x: Tensor, window: Window, grids: tuple[Grid, ...], starts: tuple[t
     return Tokens(
         x=rearrange(x, "b f h w d -> b (f h w) d"),
         place=torch.stack([time, y, col], dim=-1),
+        sides=torch.tensor([h, w], dtype=torch.float32, device=device).expand(clips, f * h * w, 2),
         clip=repeat(torch.arange(clips, device=device), "b -> b n", n=f * h * w),
         frame=repeat(torch.arange(f, device=device), "f -> b (f n)", b=clips, n=h * w),
         observed=repeat(window.observed[:, :f], "b f -> b (f n)", n=h * w),
@@ -88,15 +90,16 @@ def _regular(x: Tensor, window: Window, grids: tuple[Grid, ...], starts: tuple[t
     )
 
 
-def _facts(grid: Grid, b: int, window: Window) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Place [n, 3], clip [n], frame [n] and observed [n] of clip b's tokens."""
+def _facts(grid: Grid, b: int, window: Window) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Place [n, 3], clip [n], frame [n], observed [n] and sides [n, 2] of clip b's tokens."""
     f, h, w = grid
     device = window.times.device
     frame = repeat(torch.arange(f, device=device), "f -> (f n)", n=h * w)
     y = repeat(torch.arange(h, device=device).float(), "h -> (f h w)", f=f, w=w)
     col = repeat(torch.arange(w, device=device).float(), "w -> (f h w)", f=f, h=h)
     place = torch.stack([window.times[b].float()[frame], y, col], dim=-1)
-    return place, torch.full_like(frame, b), frame, window.observed[b][frame]
+    sides = torch.tensor([h, w], dtype=torch.float32, device=device).expand(f * h * w, 2)
+    return place, torch.full_like(frame, b), frame, window.observed[b][frame], sides
 
 
 def take_out(tokens: Tokens) -> list[Tensor]:

@@ -163,12 +163,17 @@ class Engine:
             cost.network_calls += decoder.calls * len(group)
             return z
         z = group.latent(self.seed).to(device)
-        for hop, (t, s) in enumerate(self._hops(group, device)):
-            cleans = [self.objective.clean(branch.predict(z, t), z, t) for branch in branches]
+
+        def estimate(z: Tensor, t: Tensor) -> Tensor:
+            """The guided clean estimate of z at levels t [B, F]."""
             cost.network_calls += len(branches) * len(group)
+            return self.guidance.combine([self.objective.clean(branch.predict(z, t), z, t) for branch in branches])
+
+        again = None if group.rolling else estimate
+        for hop, (t, s) in enumerate(self._hops(group, device)):
             # Keyed by the step of the walk, or, where frames stand at levels of their own, by the levels walked to.
             fresh = lambda: group.noise(self.seed, hop + 1).to(z)  # noqa: B023, E731
-            z = self.solver.step(z, self.guidance.combine(cleans), t, s, self.objective, fresh)
+            z = self.solver.step(z, estimate(z, t), t, s, self.objective, fresh, again)
         return z
 
     def _hops(self, group: Group, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

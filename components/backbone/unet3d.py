@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
@@ -125,13 +126,15 @@ class UNet3d(nn.Module):
         self.config, self.attention = config, attention
         self.widths = [config.width * multiplier for multiplier in config.multipliers]
         signal, count = 4 * config.width, 1 + 2 * config.depth * sum(config.attends)
-        self.signal = FrameSignal(width=signal, action_dim=action_dim, text_width=text_width)
+        conditioning = partial(conditioning, text_width=text_width)
         self.pose_encoding = pose_encoding(width=signal, heads=config.heads, depth=count)
         entries = [
             LevelEntry(level, width, config.heads, signal, position, conditioning) if attends or level == last else None
             for last in [len(self.widths) - 1]
             for level, (width, attends) in enumerate(zip(self.widths, config.attends, strict=True))
         ]
+        reads_text = any(entry is not None and entry.conditioning.reads_text for entry in entries)
+        self.signal = FrameSignal(width=signal, action_dim=action_dim, text_width=0 if reads_text else text_width)
         self._build(nn.Conv2d(channels + 1, self.widths[0], 3, padding=1), signal, entries)
         self.norm = frame_norm(self.widths[0])
         self.head = nn.Conv2d(self.widths[0], channels if outputs is None else outputs, 3, padding=1)
@@ -207,7 +210,8 @@ class UNet3d(nn.Module):
     ) -> tuple[Tensor, tuple[KeysValues, ...]]:
         """Clips of one size [B, C, F, H, W] to the prediction, and keys and values of each attention block."""
         biases = pose_bias(self.pose_encoding, condition, memory)
-        call = Call(self.attention, window, memory, self.signal(window, condition, self.pose_encoding), biases)
+        signal = self.signal(window, condition, self.pose_encoding)
+        call = Call(self.attention, window, memory, signal, condition, biases)
         flag = rearrange(window.observed.to(z.dtype), "b f -> b 1 f 1 1").expand(-1, -1, -1, *z.shape[-2:])
         x = rearrange(torch.cat([z, flag], dim=1), "b c f h w -> (b f) c h w")
         x = F.pad(x, (0, self._missing(z.shape[-1]), 0, self._missing(z.shape[-2])))

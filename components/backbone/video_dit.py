@@ -27,12 +27,14 @@ KeysValues = Mapping[str, "tuple[Tensor, Tensor]"]
 class _Block(nn.Module):
     """The attention sublayers in order, then the MLP; each modulated, gated and residual."""
 
-    def __init__(self, config: VideoDiT.Config, attention: Attention, modulator: Callable[[], nn.Module]) -> None:
+    def __init__(self, config: VideoDiT.Config, attention: Attention, conditioning: Any) -> None:
         super().__init__()
+        modulator = conditioning.modulator
         width, hidden = config.width, int(config.mlp_ratio * config.width)
         self.attentions = nn.ModuleList(
             AttentionSublayer(name, width, config.heads, config.qk_norm, modulator()) for name in attention.sublayers
         )
+        self.reader = conditioning.reader()
         self.modulator = modulator()
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
         for layer in (self.mlp[0], self.mlp[2]):
@@ -49,6 +51,7 @@ class _Block(nn.Module):
             x, keys_values = sublayer(x, sight, past.get(sublayer.name), bias if crosses else None)
             if crosses:
                 kept[sublayer.name] = keys_values
+        x = x if self.reader is None else self.reader(x, sight.told, sight.tokens)
         h, gate = self.modulator(x, sight.signal, sight.tokens)
         return add_gated(x, self.mlp(h), gate, sight.tokens), kept
 
@@ -59,6 +62,7 @@ class _Block(nn.Module):
             name = sublayer.name
             bias = frame.biases[number] if frame.biases is not None and name in sight.attention.crossing else None
             x, earlier[name] = sublayer.next_token(x, sight, past.get(name), earlier.get(name), bias)
+        x = x if self.reader is None else self.reader(x, sight.told, sight.tokens)
         h, gate = self.modulator(x, sight.signal, sight.tokens)
         return add_gated(x, self.mlp(h), gate, sight.tokens)
 
@@ -123,13 +127,13 @@ class VideoDiT(nn.Module):
         width, self.patch = config.width, patch[1:]
         area = self.patch[0] * self.patch[1]
         self.enter = nn.Linear(area * (channels + 1), width)
-        self.signal = FrameSignal(width=width, action_dim=action_dim, text_width=text_width)
+        self.conditioning = conditioning(width=width, heads=config.heads, text_width=text_width)
+        summed = 0 if self.conditioning.reads_text else text_width
+        self.signal = FrameSignal(width=width, action_dim=action_dim, text_width=summed)
         self.position = position(width=width, heads=config.heads)
         self.pose_encoding = pose_encoding(width=width, heads=config.heads, depth=config.depth)
-        self.conditioning = conditioning(width=width)
-        modulator = self.conditioning.modulator
-        self.blocks = nn.ModuleList(_Block(config, attention, modulator) for _ in range(config.depth))
-        self.last = modulator()
+        self.blocks = nn.ModuleList(_Block(config, attention, self.conditioning) for _ in range(config.depth))
+        self.last = self.conditioning.modulator()
         self.head = nn.Linear(width, area * (channels if outputs is None else outputs))
         # Xavier in the projections as in DiT; the head starts at zero, and so does each residual branch's gate.
         nn.init.xavier_uniform_(self.enter.weight)
@@ -178,13 +182,13 @@ class VideoDiT(nn.Module):
         signal = self.signal(window, condition, self.pose_encoding)
         layout = self.attention.layout_next(window, memory, size[0] * size[1])  # type: ignore[attr-defined]
         biases = pose_bias(self.pose_encoding, condition, memory)
-        return RasterFrame(window, size, memory, signal, layout, biases, [{} for _ in self.blocks])
+        return RasterFrame(window, condition, size, memory, signal, layout, biases, [{} for _ in self.blocks])
 
     def next_token(self, z_bc: Tensor, frame: RasterFrame) -> Tensor:
         """See contracts.RasterBackbone."""
         tokens = frame.tokens(torch.cat([z_bc, torch.zeros_like(z_bc[:, :1])], dim=1))  # the flag: not observed
         x = self._entered(tokens, frame.signal)
-        sight = Sight(self.attention, self.position, tokens, frame.layout, frame.signal)
+        sight = self._sight(tokens, frame.layout, frame.signal, frame.condition)
         for number, block in enumerate(self.blocks):
             x = block.next_token(x, sight, frame, number)
         frame.place += 1
@@ -210,7 +214,7 @@ class VideoDiT(nn.Module):
         signal = self.signal(window, condition, self.pose_encoding)
         x = self._entered(tokens, signal)
         layout = self.attention.layout(tokens, window, memory)
-        sight = Sight(self.attention, self.position, tokens, layout, signal)
+        sight = self._sight(tokens, layout, signal, condition)
         biases, layers = pose_bias(self.pose_encoding, condition, memory), []
         for i, block in enumerate(self.blocks):
             past = memory.layers[i] if memory else {}
@@ -218,9 +222,14 @@ class VideoDiT(nn.Module):
             layers.append(kept)
         return x, signal, tuple(layers)
 
+    def _sight(self, tokens: Tokens, layout: Any, signal: Tensor, condition: Condition) -> Sight:
+        """What all blocks read of one call, worked out once."""
+        rotary = self.position.rotary(tokens.place, tokens.sides)
+        return Sight(self.attention, tokens, layout, signal, rotary, self.conditioning.told(condition, tokens))
+
     def _entered(self, tokens: Tokens, signal: Tensor) -> Tensor:
         """Patches to activations [R, L, D] before the first block."""
         x = self.enter(tokens.x)
-        place = self.position.embed(tokens.place)
+        place = self.position.embed(tokens.place, tokens.sides)
         x = x if place is None else x + place.to(x.dtype)
         return self.conditioning.enter(x, per_token(signal, tokens))

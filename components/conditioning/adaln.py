@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from components.contracts import Tokens
+from components.contracts import Condition, Tokens
 from components.token_rows import modulate
 from zoo.component import Config, component
 
@@ -37,7 +37,9 @@ class AdaLN(nn.Module):
     class Config(Config):
         pass
 
-    def __init__(self, config: AdaLN.Config, *, width: int) -> None:
+    reads_text: bool = False
+
+    def __init__(self, config: AdaLN.Config, *, width: int, heads: int = 1, text_width: int = 0) -> None:
         super().__init__()
         self.config = config
         self.width = width
@@ -49,3 +51,11 @@ class AdaLN(nn.Module):
     def modulator(self) -> nn.Module:
         """A module (x [R, L, D], signal [B, F, D], tokens) → (input [R, L, D], gate [B, F, D])."""
         return _Modulator(self.width)
+
+    def told(self, condition: Condition, tokens: Tokens) -> None:
+        """Nothing: the prompt is part of the signal."""
+        return None
+
+    def reader(self) -> None:
+        """None: no block reads the prompt's tokens."""
+        return None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from components.contracts import Tokens
+from components.contracts import Condition, Tokens
 from zoo.component import Config, component
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class Concat(nn.Module):
     class Config(Config):
         pass
 
-    def __init__(self, config: Concat.Config, *, width: int) -> None:
+    reads_text: bool = False
+
+    def __init__(self, config: Concat.Config, *, width: int, heads: int = 1, text_width: int = 0) -> None:
         super().__init__()
         self.config = config
         self.width = width
@@ -46,3 +48,11 @@ class Concat(nn.Module):
     def modulator(self) -> nn.Module:
         """A module (x [R, L, D], signal, tokens) → (LayerNorm(x), 1)."""
         return _Norm(self.width)
+
+    def told(self, condition: Condition, tokens: Tokens) -> None:
+        """Nothing: the prompt is part of the signal."""
+        return None
+
+    def reader(self) -> None:
+        """None: no block reads the prompt's tokens."""
+        return None

@@ -43,7 +43,7 @@ class Learned3d(nn.Module):
         self.y = nn.Parameter(0.5 * sinusoid(sides, width + width % 2)[:, :width])
         self.x = nn.Parameter(0.5 * sinusoid(sides, width + width % 2)[:, :width].flip(-1))
 
-    def embed(self, place: Tensor) -> Tensor:
+    def embed(self, place: Tensor, sides: Tensor) -> Tensor:
         """[R, L, 3] coordinates (time, y, x) to [R, L, D]."""
         t, y, x = place.float().unbind(-1)
         half = (self.config.time_knots - 1) / 2
@@ -55,8 +55,9 @@ class Learned3d(nn.Module):
         limit = float(self.config.max_side)
         return torch.where(side <= limit, side, 2 * limit - limit**2 / side.clamp(min=limit))
 
-    def rotate(self, q: Tensor, k: Tensor, place_q: Tensor, place_k: Tensor) -> tuple[Tensor, Tensor]:
-        return q, k
+    def rotary(self, place: Tensor, sides: Tensor) -> None:
+        """Nothing is turned: the embedding is added."""
+        return None
 
 
 def _read(table: Tensor, knot: Tensor) -> Tensor:

@@ -33,10 +33,11 @@ class Sincos3d(nn.Module):
         per_side = 2 * (width // 6)
         self.sizes = (width - 2 * per_side, per_side, per_side)
 
-    def embed(self, place: Tensor) -> Tensor:
+    def embed(self, place: Tensor, sides: Tensor) -> Tensor:
         """[R, L, 3] coordinates (time, y, x) to [R, L, D], float32."""
         axes = place.float().unbind(-1)
         return torch.cat([sinusoid(c, n, self.config.period) for c, n in zip(axes, self.sizes, strict=True)], dim=-1)
 
-    def rotate(self, q: Tensor, k: Tensor, place_q: Tensor, place_k: Tensor) -> tuple[Tensor, Tensor]:
-        return q, k
+    def rotary(self, place: Tensor, sides: Tensor) -> None:
+        """Nothing is turned: the embedding is added."""
+        return None

@@ -36,7 +36,14 @@ class DDIM:
         return [1 - i / self.config.steps for i in range(self.config.steps)] + [0.0]
 
     def step(
-        self, z_t: Tensor, clean: Tensor, t: Tensor, s: Tensor, objective: Objective, draw: Callable[[], Tensor]
+        self,
+        z_t: Tensor,
+        clean: Tensor,
+        t: Tensor,
+        s: Tensor,
+        objective: Objective,
+        draw: Callable[[], Tensor],
+        estimate: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """z_t, clean [B, C, F, H, W] from t to s [B, F]; frames with s = t come back unchanged."""
         moving = s < t

@@ -49,7 +49,14 @@ class Euler:
         return [shift * t / (1 + (shift - 1) * t) for t in times]
 
     def step(
-        self, z_t: Tensor, clean: Tensor, t: Tensor, s: Tensor, objective: Objective, draw: Callable[[], Tensor]
+        self,
+        z_t: Tensor,
+        clean: Tensor,
+        t: Tensor,
+        s: Tensor,
+        objective: Objective,
+        draw: Callable[[], Tensor],
+        estimate: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """z_t, clean [B, C, F, H, W] from t to s [B, F]; frames with s = t come back unchanged."""
         moving = s < t

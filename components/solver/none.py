@@ -30,7 +30,14 @@ class NoSolver:
         return (0.0,)
 
     def step(
-        self, z_t: Tensor, clean: Tensor, t: Tensor, s: Tensor, objective: Objective, draw: Callable[[], Tensor]
+        self,
+        z_t: Tensor,
+        clean: Tensor,
+        t: Tensor,
+        s: Tensor,
+        objective: Objective,
+        draw: Callable[[], Tensor],
+        estimate: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """What came in."""
         return z_t
