@@ -10,22 +10,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from components.contracts import Clip, DataReport, Split
+from components.shape_words import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, written
 from zoo.component import Config, component
 
 EDITION = 1
 """Part of the fingerprint: raise it when the same options would give other clips."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FPS = 8.0
-COLOURS = {
-    "red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 230), "yellow": (240, 210, 50),
-    "purple": (150, 60, 190), "white": (240, 240, 240),
-}  # fmt: skip
-BACKGROUNDS = {"black": (15, 15, 15), "grey": (120, 120, 120), "blue": (50, 80, 230), "green": (40, 180, 60)}
-SHAPES = ("circle", "square", "triangle", "cross")
-MOTIONS = {
-    "moves left": (-1, 0), "moves right": (1, 0), "moves up": (0, -1), "moves down": (0, 1),
-    "moves in a circle": None, "grows": None, "shrinks": None, "stands still": None,
-}  # fmt: skip
 HELD_OUT = 5
 """One in so many combinations of colour, shape and motion is for testing only."""
 
@@ -122,8 +113,7 @@ def held_out(combination: Combination) -> bool:
 def caption(combination: Combination) -> str:
     """For example 'a red circle moves left on a blue background'."""
     colour, shape, motion, background = combination
-    names = list(COLOURS)[colour], SHAPES[shape], list(MOTIONS)[motion], list(BACKGROUNDS)[background]
-    return "a {} {} {} on a {} background".format(*names)
+    return written(list(COLOURS)[colour], SHAPES[shape], list(MOTIONS)[motion], list(BACKGROUNDS)[background])
 
 
 def _draw(combination: Combination, height: int, width: int, frames: int, rng: np.random.Generator) -> np.ndarray:
