@@ -1,4 +1,4 @@
-"""The words of the moving shapes: what a caption can say of them, how it is written, and what a caption says, read back.
+"""The words of the moving shapes: what a caption can say, how it is written, and what a caption says, read back.
 
 Shared by the data set, by what measures captions, and by what asks of a generated video whether it shows its prompt.
 """
@@ -32,7 +32,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 _GROUND = re.compile(r"\b(\w+)\s+background\b|\bbackground\s+is\s+(\w+)\b")
 _MOTION_SIGNS: Mapping[str, re.Pattern[str]] = {
     **{
-        f"moves {way}": re.compile(rf"\b(?:moves|moving)(?:\s+\w+){{0,2}}?\s+{way}(?:wards?)?\b")
+        f"moves {way}": re.compile(rf"\b(?:moves|moving)(?:\s+\w+){{0,3}}?\s+{way}(?:wards?)?\b")
         for way in ("left", "right", "up", "down")
     },
     "moves in a circle": re.compile(r"\b(?:moves|moving)\s+in\s+(?:a\s+circle|circles)\b"),
