@@ -25,9 +25,14 @@ class _Norm(nn.Module):
 
 @component(cite="lu2023vdt", note="prompt, noise level, action and pose concatenated to every patch token")
 class Concat(nn.Module):
-    """Token concatenation [Lu 2023, VDT]: x ← W [x; c] at the entry, plain pre-norm blocks after it.
+    """Signals concatenated to every patch token [after Lu 2023, VDT]: x ← W [x; c] at the entry, plain pre-norm blocks.
 
-    Departs from it: c is per frame and is the same sum of signals that adaLN is given, so that the two compare fairly.
+    Departs from VDT, whose token concatenation puts tokens of given frames beside the noisy ones, along the sequence,
+    and whose noise level modulates (adaLN). Given frames are tokens among the others here under any conditioning; what
+    this part concatenates is c, along the channels, as the article behind this project reads VDT: prompt and timestep
+    at every patch token. c is per frame and the same sum that adaLN is given, so that the two compare fairly. Weights:
+    2 D² + D once, and 2 D for each sublayer and the head, where adaLN has 3 D² + 3 D for each of them: equal in budget
+    only when the backbone is made wider.
     """
 
     class Config(Config):
