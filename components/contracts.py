@@ -28,6 +28,7 @@ from components.carriers import (  # noqa: F401 what travels is imported from he
     DataReport,
     Described,
     Latent,
+    Layout,
     Memory,
     Quantised,
     Step,
@@ -158,6 +159,10 @@ class Solver(Protocol):
         """steps + 1 noise levels, from 1 down to 0."""
         ...
 
+    def calls(self, objective: Objective) -> int:
+        """Network calls of a whole walk, per guidance branch; a step of a rolling plan is one call."""
+        ...
+
     def step(
         self,
         z_t: Tensor,
@@ -219,7 +224,16 @@ class Rollout(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """What is given and what is asked. Built as ``Task(config)``."""
+    """What is given and what is asked. Built as ``Task(config)``. Families are those of components/training_masks.py."""
+
+    own_masks: Mapping[str, float]
+    """Family → weight: the mix of training windows where train.generator.masks is empty."""
+    taught_by: tuple[str, ...]
+    """Families any of which teaches a network this task, the one made for it first."""
+    goes_on: bool
+    """Whether what is made follows or leads up to frames: more of them than one plan step makes are no matter."""
+    needs: tuple[str, ...]
+    """What it cannot do without at sampling: ``first`` or ``last`` frames."""
 
     def draw(
         self,
@@ -232,12 +246,16 @@ class Task(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """One training window of an episode of `frames` latents: ascending indices [F] and observed mask [F] (bool).
 
-        F = min(window, frames); at least one frame is latent.
+        F = min(window, frames); at least one frame is latent. `masks` decides whatever the task is, unless it is empty.
         """
         ...
 
     def context(self, context: int) -> int:
         """How many of the `context` given frames are observed at sampling (0 for generation from text)."""
+        ...
+
+    def layout(self, first: int, last: int) -> Layout:
+        """Where frames stand, of which so many are given at the start and at the end of the video."""
         ...
 
 

@@ -2,7 +2,8 @@
 
 Level t = (k+1)/1000 is step k of the discrete schedule (diffusers' ``alphas_cumprod[k]``), and t = 0 is clean, ᾱ = 1.
 Between grid points log ᾱ is linear in t, that is, β is constant over each step. Last step: ᾱ(1) is 4.0e-5 (linear),
-4.7e-3 (scaled_linear), 2.4e-9 (cosine): small but not 0, so that clean = (z_t − σ ε)/α stays finite.
+4.7e-3 (scaled_linear), 2.4e-9 (cosine): small but not 0, so that clean = (z_t − σ ε)/α stays finite; with
+`zero_terminal_snr` it is 0 and only predictions that never divide by α will do.
 """
 
 from __future__ import annotations
@@ -41,9 +42,14 @@ def _betas(schedule: Schedule) -> Tensor:
 
 
 class VPSchedule:
-    """ᾱ(t) of one schedule: linear (β 1e-4 … 0.02), scaled_linear (√β linear, 0.00085 … 0.012) or cosine."""
+    """ᾱ(t) of one schedule: linear (β 1e-4 … 0.02), scaled_linear (√β linear, 0.00085 … 0.012) or cosine.
 
-    def __init__(self, schedule: Schedule) -> None:
+    With `zero_terminal_snr` (Lin et al. 2024, algorithm 1) α is (α − α(1)) α(0.001)/(α(0.001) − α(1)): 0 at t = 1, and
+    what it was at the first step; before that step, where the paper has no level, it stays as it is.
+    """
+
+    def __init__(self, schedule: Schedule, zero_terminal_snr: bool = False) -> None:
+        self._zero_terminal_snr = zero_terminal_snr
         kept = torch.cumprod(1 - _betas(schedule), dim=0).double()
         self._log_kept = {torch.device("cpu"): torch.cat([torch.zeros(1, dtype=torch.float64), kept.log()])}
 
@@ -58,6 +64,12 @@ class VPSchedule:
         log_alpha_bar = torch.lerp(log_kept[below], log_kept[below + 1], place - below)
         dtype = t.dtype if t.dtype == torch.float64 else torch.float32
         alpha, sigma = torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar))
+        if self._zero_terminal_snr:
+            first, last = torch.exp(log_kept[1] / 2), torch.exp(log_kept[-1] / 2)
+            # As α(1) · expm1 of a difference, which is exactly 0 at t = 1.
+            above = last * torch.expm1((log_alpha_bar - log_kept[-1]) / 2)
+            alpha = torch.where(place <= 1, alpha, above * first / (first - last))
+            sigma = torch.where(place <= 1, sigma, torch.sqrt(1 - alpha**2))
         return alpha.to(dtype).to(t.device), sigma.to(dtype).to(t.device)
 
     def _table(self, device: torch.device) -> Tensor:

@@ -196,7 +196,7 @@ def _passes(recipe: Recipe, network: NetworkCost) -> Passes:
     """The network calls of one plan step and branch: the solver's, or a token objective's."""
     objective = compose.build("objective", recipe.part("objective"))
     if not isinstance(objective, TokenObjective):
-        steps = len(compose.build("solver", recipe.part("solver")).times(objective)) - 1
+        steps = compose.build("solver", recipe.part("solver")).calls(objective)
         return lambda seen, made, keeps, once: [(1 if once else steps, network.call(seen, made, remembered=keeps))]
     if "raster" in registry.card("objective", recipe.part("objective").name).needs:
         return lambda seen, made, keeps, once: network.raster_calls(seen, made, remembered=keeps)

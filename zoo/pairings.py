@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.recipe import Recipe
 
 LEVELS = "levels_per_frame"
+SECOND = "second_call"
 CURES = {
     "poses": "choose a data set with camera poses (dataset=maze) or drop the part (pose_encoding=none)",
     "actions": "choose a data set with actions (dataset=maze)",
@@ -57,12 +58,18 @@ def _check_quantizer(recipe: Recipe) -> None:
 
 
 def check_noise(recipe: Recipe, trained: Recipe | None = None) -> None:
-    """A rollout whose frames stand at different noise levels needs a network that was trained on such windows."""
+    """Frames at different noise levels need a network trained on such windows, and a solver that asks once a step."""
     rollout, noise = recipe.part("rollout").name, (trained or recipe).part("noise").name
     if LEVELS in registry.card("rollout", rollout).needs and LEVELS not in registry.card("noise", noise).gives:
         raise UnmetNeed(
             f"rollout '{rollout}' holds frames at different noise levels, and noise '{noise}' trains on windows that "
             "share one: train with noise=per_frame, or choose another rollout."
+        )
+    solver = recipe.part("solver").name
+    if LEVELS in registry.card("rollout", rollout).needs and SECOND in registry.card("solver", solver).needs:
+        raise UnmetNeed(
+            f"solver '{solver}' asks the network twice a step, and rollout '{rollout}' moves all frames of its window "
+            "one level on with a single call: choose solver=euler, or another rollout."
         )
 
 

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@component(cite="ho2022cfg", note="extrapolates from the estimate without text and/or camera; two network calls a step")
+@component(
+    cite="ho2022cfg,lin2024flawed",
+    note="extrapolates from the estimate without text and/or camera; two network calls a step; rescale",
+)
 class ClassifierFree:
     """Classifier-free guidance (Ho & Salimans 2022): ẑ = ẑ_without + scale · (ẑ_with − ẑ_without).
 
-    Departs: clean estimates are combined in place of noises, which is the same, as they are linear in them; and
-    `rescale` pulls each frame's deviation back to that of ẑ_with, against overexposure at large scales.
+    Departs: clean estimates are combined in place of noises, which is the same, as they are linear in them; scale 1
+    asks the network once. `rescale` is φ of Lin et al. 2024, against overexposure: φ ẑ std(ẑ_with)/std(ẑ) + (1 − φ) ẑ,
+    of the clean estimate and frame by frame (there: of the network's output, a whole picture at a time).
     """
 
     class Config(Config):
@@ -31,20 +35,26 @@ class ClassifierFree:
 
     @property
     def branches(self) -> tuple[Mapping[str, bool], ...]:
-        """With everything; without what `drop` names."""
-        drop = self.config.drop
-        return {"text": True, "camera": True}, {"text": drop == "camera", "camera": drop == "text"}
+        """With everything; without what `drop` names, unless scale=1 has no use for it."""
+        drop, everything = self.config.drop, {"text": True, "camera": True}
+        if self.config.scale == 1:
+            return (everything,)
+        return everything, {"text": drop == "camera", "camera": drop == "text"}
 
     @property
     def dropouts(self) -> frozenset[str]:
         """The keys of train.generator that must be above 0, or the second branch was never trained."""
+        if self.config.scale == 1:
+            return frozenset()
         drop = self.config.drop
         return frozenset(
             key for key, of in (("text_dropout", "text"), ("camera_dropout", "camera")) if drop in (of, "both")
         )
 
     def combine(self, cleans: Sequence[Tensor]) -> Tensor:
-        """Two estimates [B, C, F, H, W], in the order of `branches`, to one."""
+        """Estimates [B, C, F, H, W], in the order of `branches`, to one."""
+        if len(cleans) == 1:
+            return cleans[0]
         conditional, without = cleans
         guided = without + self.config.scale * (conditional - without)
         if self.config.rescale > 0:

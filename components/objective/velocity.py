@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from components.noise_schedule import Schedule, VPSchedule, per_frame, uniform_levels
+from components.snr_weight import min_snr_weight
 from zoo.component import Config, component
 
 
-@component(cite="salimans2022progressive", note="v-prediction: alpha * noise - sigma * clean; safe down to pure noise")
+@component(
+    cite="salimans2022progressive,lin2024flawed,hang2023minsnr",
+    note="v-prediction: alpha * noise - sigma * clean; safe down to pure noise; zero terminal SNR, min-SNR weights",
+)
 class Velocity:
     """Progressive distillation (Salimans & Ho 2022): v = α ε − σ z, ẑ = α z_t − σ v̂.
 
@@ -21,10 +24,16 @@ class Velocity:
 
     class Config(Config):
         schedule: Schedule = Field("cosine", description="how ᾱ falls with t")
+        zero_terminal_snr: bool = Field(
+            False, description="rescale alpha so that t = 1 is pure noise, as sampling begins"
+        )
+        min_snr: float | None = Field(
+            None, gt=0, description="gamma: the clean estimate's error weighs min(SNR, gamma); 5 in the paper"
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._schedule = VPSchedule(config.schedule)
+        self._schedule = VPSchedule(config.schedule, config.zero_terminal_snr)
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """α and σ of t's shape, α² + σ² = 1."""
@@ -40,8 +49,12 @@ class Velocity:
         return alpha * noise - sigma * z
 
     def weight(self, t: Tensor) -> Tensor:
-        """1 at every level (in terms of ẑ that is a weight of 1 + SNR)."""
-        return torch.ones_like(t)
+        """1 at every level (in terms of ẑ that is a weight of 1 + SNR), or min(SNR, γ)/(SNR + 1): ẑ errs by σ times v̂.
+
+        The latter falls to 0 at pure noise: with zero_terminal_snr hardly anything is learned at t = 1 itself.
+        """
+        alpha, sigma = self.alpha_sigma(t)
+        return min_snr_weight(alpha, sigma, sigma, self.config.min_snr)
 
     def clean(self, prediction: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """ẑ = α z_t − σ v̂."""

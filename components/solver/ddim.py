@@ -13,7 +13,9 @@ from components.noise_schedule import per_frame
 from zoo.component import Config, component
 
 
-@component(cite="song2021ddim", note="DDIM; eta=0 is deterministic, eta=1 is DDPM's ancestral sampling")
+@component(
+    cite="song2021ddim", note="DDIM; eta=0 is deterministic, eta=1 is DDPM's ancestral sampling with small variance"
+)
 class DDIM:
     """DDIM (Song et al. 2021): z_s = α_s ẑ + √(σ_s² − ς²) ε̂ + ς n, with ε̂ = (z_t − α_t ẑ)/σ_t and n fresh noise.
 
@@ -34,6 +36,10 @@ class DDIM:
     def times(self, objective: Objective) -> Sequence[float]:
         """Evenly spaced from 1 to 0 (diffusers' timestep_spacing="trailing" where steps divides 1000)."""
         return [1 - i / self.config.steps for i in range(self.config.steps)] + [0.0]
+
+    def calls(self, objective: Objective) -> int:
+        """One a step."""
+        return self.config.steps
 
     def step(
         self,

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from components.contracts import Objective
+from components.level_spacing import Spacing, spaced_levels
 from components.noise_schedule import per_frame
 from zoo.component import Config, component
-
-SIGMA_MAX = 80.0
-"""EDM's largest σ/α; only spacing=karras uses it, where the objective's own has no bound (flow matching at t = 1)."""
-
-RHO = 7.0
-"""EDM's exponent of the spacing."""
 
 
 @component(cite="karras2022edm", note="Euler steps along the probability flow; spacing, shift, churn")
@@ -31,9 +25,7 @@ class Euler:
 
     class Config(Config):
         steps: int = Field(25, ge=1, le=1000, description="network calls per branch")
-        spacing: Literal["uniform", "karras"] = Field(
-            "uniform", description="of levels: even in t, or EDM's with rho 7"
-        )
+        spacing: Spacing = Field("uniform", description="of levels: even in t, or EDM's with rho 7")
         shift: float = Field(1.0, gt=0, description="t -> shift t / (1 + (shift - 1) t); above 1 dwells on high noise")
         churn: float = Field(0.0, ge=0.0, description="fresh noise over the whole walk; 0 is deterministic")
 
@@ -42,11 +34,11 @@ class Euler:
 
     def times(self, objective: Objective) -> Sequence[float]:
         """steps + 1 levels from 1 down to 0."""
-        steps, shift = self.config.steps, self.config.shift
-        times = [1 - i / steps for i in range(steps)] + [0.0]
-        if self.config.spacing == "karras":
-            times = _karras(steps, objective)
-        return [shift * t / (1 + (shift - 1) * t) for t in times]
+        return spaced_levels(self.config.steps, self.config.spacing, self.config.shift, objective)
+
+    def calls(self, objective: Objective) -> int:
+        """One a step."""
+        return self.config.steps
 
     def step(
         self,
@@ -69,16 +61,3 @@ class Euler:
         if self.config.churn > 0:
             z_s = z_s + per_frame((1 - kept**2) ** 0.5 * sigma_s) * draw()
         return torch.where(per_frame(moving), z_s, z_t)
-
-
-def _karras(steps: int, objective: Objective) -> list[float]:
-    """Levels whose σ/α are evenly spaced in their 7th root, from t = 1 (at most 80) to t = 0.001, then 0."""
-    t = torch.linspace(0.001, 1, 4000, dtype=torch.float64)
-    alpha, sigma = objective.alpha_sigma(t)
-    spread = sigma / alpha.clamp(min=1e-12)
-    root = torch.linspace(min(float(spread[-1]), SIGMA_MAX) ** (1 / RHO), float(spread[0]) ** (1 / RHO), steps)
-    above = torch.searchsorted(spread, root.double() ** RHO).clamp(1, len(t) - 1)
-    # σ/α is about exponential in t, so its logarithm is what a straight line joins.
-    low, high, want = spread[above - 1].log(), spread[above].log(), RHO * root.double().log()
-    levels = torch.lerp(t[above - 1], t[above], ((want - low) / (high - low)).clamp(0, 1))
-    return [1.0, *levels[1:].tolist(), 0.0]

@@ -29,6 +29,10 @@ class NoSolver:
         """No step: the walk starts where it ends."""
         return (0.0,)
 
+    def calls(self, objective: Objective) -> int:
+        """None: the objective counts its own."""
+        return 0
+
     def step(
         self,
         z_t: Tensor,
