@@ -191,6 +191,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Which frames a task takes of those that are given, and where it lays them; counts are video frames."""
+
+    first: int = 0
+    """So many stand at the start of the video."""
+    last: int = 0
+    """So many stand at its end."""
+    copies: int = 0
+    """So many of the first stand once more after its end, to be looked at and cut off: the video flows into them."""
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """What a reader knows of a file before decoding all of it."""
 

@@ -230,10 +230,10 @@ class Task(Protocol):
     """Family → weight: the mix of training windows where train.generator.masks is empty."""
     taught_by: tuple[str, ...]
     """Families any of which teaches a network this task, the one made for it first."""
-    goes_on: bool
-    """Whether what is made follows or leads up to frames: more of them than one plan step makes are no matter."""
+    continued_by: tuple[str, ...]
+    """Families any of which teaches it, besides, where more frames are asked than one plan step makes."""
     needs: tuple[str, ...]
-    """What it cannot do without at sampling: ``first`` or ``last`` frames."""
+    """What it cannot do without at sampling: frames at the ``first`` or the ``last`` end."""
 
     def draw(
         self,

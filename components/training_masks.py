@@ -2,11 +2,15 @@
 
 A family draws one window: ascending indices [F] and observed mask [F] with F = min(window, frames), at least one frame
 to be made. Letters: T frames of the episode, F of the window, s frames to be made.
+
+The unified mask modelling of VDT (Lu et al. 2023) mixes predict, backward, every 4th frame kept, unconditional, one
+random frame, and every frame by itself: here `window`, `backward`, `every_nth`, `none`, `single` and `uniform`. Its
+spatial masks are left out, since observed frames are whole frames here; `first` and `ends` are what tasks ask besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from components.frame_choice import RECENT, checked_poses, nearest_in_pose, pose_features, spread
@@ -132,6 +136,66 @@ def recent_nearest(frames: int, size: int, rng: np.random.Generator, poses: np.n
     return _joined(earlier, before, first, made)
 
 
+def none(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row from a random start, nothing given."""
+    import numpy as np
+
+    start = int(rng.integers(0, frames - size + 1))
+    return np.arange(start, start + size), np.zeros(size, dtype=bool)
+
+
+def first(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row, the first alone given."""
+    indices, observed = none(frames, size, rng, poses)
+    observed[: min(1, size - 1)] = True
+    return indices, observed
+
+
+def single(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row, one of them given, any."""
+    indices, observed = none(frames, size, rng, poses)
+    observed[int(rng.integers(size))] = size > 1
+    return indices, observed
+
+
+def backward(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row, the last 1 … F-1 of them given: `window` seen from the end."""
+    indices, observed = window(frames, size, rng, poses)
+    return indices, observed[::-1].copy()
+
+
+def every_nth(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """F frames in a row, every n-th given, n in 2 … 4, from a random one on (VDT: every 4th, from the first on)."""
+    import numpy as np
+
+    indices, _ = none(frames, size, rng, poses)
+    apart = int(rng.integers(2, 5))
+    observed = np.arange(size) % apart == int(rng.integers(apart))
+    return indices, observed & (size > 1)
+
+
+def ends(frames: int, size: int, rng: np.random.Generator, poses: np.ndarray | None) -> Drawn:
+    """Frames given at both ends: some, 1 … F-2 to be made right after them, and some given later.
+
+    The later ones follow at once or, at even odds, after a log-uniform gap: a plan that fills a long gap from one end
+    looks at the other from afar, and comes near it at last.
+    """
+    import numpy as np
+
+    if size < 3:
+        return first(frames, size, rng, poses)
+    made = int(rng.integers(1, size - 1))
+    before = int(rng.integers(1, size - made))
+    near, stretch, place = rng.random(3)
+    spare = frames - size
+    gap = 0 if near < 0.5 else int((spare + 1) ** stretch) - 1
+    start = int(place * (spare - gap + 1))
+    indices = np.arange(start, start + size)
+    indices[before + made :] += gap
+    slots = np.arange(size)
+    return indices, (slots < before) | (slots >= before + made)
+
+
 def _block(frames: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
     """First frame and length of a block to be made: at most half the window, with room before it for the rest."""
     made = int(rng.integers(1, max(1, size // 2) + 1))
@@ -152,7 +216,19 @@ FAMILIES: Mapping[str, Family] = {
     "recent_nearest": recent_nearest,
     "window": window,
     "uniform": uniform,
+    "none": none,
+    "first": first,
+    "single": single,
+    "backward": backward,
+    "every_nth": every_nth,
+    "ends": ends,
 }
+
+CONTINUING = ("window", "fdm", "hierarchy", "recent_spread", "recent_nearest", "uniform")
+"""Families that show frames to be made after several given ones: they teach a video to go on."""
+
+BETWEEN = ("ends", "fdm", "hierarchy", "uniform", "every_nth")
+"""Families that show frames to be made between given ones."""
 
 
 def checked_families(masks: Mapping[str, float], poses: np.ndarray | None, frames: int) -> None:
@@ -176,3 +252,33 @@ def draw_family(masks: Mapping[str, float], rng: np.random.Generator) -> Family:
         if point < 0:
             return FAMILIES[name]
     return FAMILIES[next(name for name, weight in reversed(list(masks.items())) if weight > 0)]
+
+
+def draw_window(
+    masks: Mapping[str, float],
+    own: Mapping[str, float],
+    *,
+    frames: int,
+    window: int,
+    rng: np.random.Generator,
+    poses: np.ndarray | None,
+) -> Drawn:
+    """One window of an episode from the mix `masks`, or from the task's `own` where that is empty.
+
+    Raises UnknownName, BadValue or UnmetNeed for a mix or an episode of which none can be drawn.
+    """
+    if frames < 1 or window < 1:
+        raise BadValue(f"an episode of {frames} frames gives no window of {window}. Use longer episodes.")
+    mix = masks or own
+    checked_families(mix, poses, frames)
+    # A task's only family takes no random number to be chosen, so that its windows are the family's own.
+    family = FAMILIES[next(iter(own))] if not masks and len(own) == 1 else draw_family(mix, rng)
+    return family(frames, min(window, frames), rng, poses)
+
+
+def taught(
+    masks: Mapping[str, float], own: Mapping[str, float], by: Collection[str], *, history_dropout: float = 0.0
+) -> bool:
+    """Whether training on a mix shows a network one of the families `by`; `history_dropout` shows it ``none``."""
+    shown = {name for name, weight in (masks or own).items() if weight > 0}
+    return not shown.isdisjoint(by) or (history_dropout > 0 and "none" in by)

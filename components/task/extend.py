@@ -1,47 +1,41 @@
-"""Given the first frames, make the rest: the task of long videos."""
+"""Given the first frames, make the rest, or given the last ones, what led up to them: the task of long videos."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from components.training_masks import checked_families, draw_family
+from pydantic import Field
+
+from components.contracts import Layout
+from components.masked_task import MaskedTask
+from components.training_masks import CONTINUING
 from zoo.component import Config, component
-from zoo.errors import BadValue
 
-if TYPE_CHECKING:
-    import numpy as np
+LEADING_UP = ("backward", "fdm", "uniform")
+"""Families that show frames to be made before given ones with none given before them."""
 
 
 @component(cite="harvey2022fdm", note="makes the rest of a video from its first frames; trains on a mix of masks")
-class Extend:
+class Extend(MaskedTask):
     """FDM (Harvey et al. 2022): p(frames Y | frames X), with X and Y drawn anew for every training window.
 
-    Departs: `masks` mixes FDM's family with others (components/training_masks.py), by weight: fdm, hierarchy,
-    recent_spread, recent_nearest (needs poses), window, uniform.
+    Departs: `masks` mixes FDM's family with others (components/training_masks.py), by weight; and time may run the
+    other way, as in Sora's report (Brooks et al. 2024).
     """
 
     class Config(Config):
-        pass
+        direction: Literal["forward", "backward"] = Field(
+            "forward", description="forward: goes on after the first frames; backward: leads up to the last ones"
+        )
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        super().__init__(config)
+        self.back = config.direction == "backward"
+        self.own_masks = {"backward": 1.0} if self.back else {"fdm": 1.0}
+        self.taught_by = LEADING_UP if self.back else CONTINUING
+        self.continued_by = self.taught_by
+        self.needs = ("last",) if self.back else ("first",)
 
-    def draw(
-        self,
-        *,
-        frames: int,
-        window: int,
-        masks: Mapping[str, float],
-        rng: np.random.Generator,
-        poses: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """See contracts.Task. Raises UnknownName, BadValue or UnmetNeed for a mix that cannot be drawn."""
-        if frames < 1 or window < 1:
-            raise BadValue(f"an episode of {frames} frames gives no window of {window}. Use longer episodes.")
-        checked_families(masks, poses, frames)
-        return draw_family(masks, rng)(frames, min(window, frames), rng, poses)
-
-    def context(self, context: int) -> int:
-        """All given frames are observed."""
-        return context
+    def layout(self, first: int, last: int) -> Layout:
+        """All frames at the given end are looked at."""
+        return Layout(last=last) if self.back else Layout(first=first)
