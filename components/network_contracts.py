@@ -16,14 +16,39 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Packing(Protocol):
-    """Clips of any size to rows of tokens and back, exactly. Built as ``Packing(config)``."""
+    """Which clips share a training step, and clips of any size as rows and back, exactly. Built as ``Packing(config)``.
+
+    A column is one place (y, x) of a clip, in patches, through all its frames.
+    """
+
+    one_size: bool
+    """Whether the clips of a training step are all of one size and length."""
+    rows: int
+    """Rows that a training step fills by `fill`; 0: it holds train.generator.batch clips, however many rows."""
+    look_ahead: int
+    """How many clips wait, at least, when rows are filled."""
+
+    def fill(self, sizes: Sequence[int]) -> list[list[int]]:
+        """Tokens of waiting clips, the longest waiting first, to rows of their indices: a pure function.
+
+        A step takes the first rows, of which clip 0's is one, so that none waits for ever; filled alone, what it took
+        gives the same rows. Raises BadValue for a clip that no row can hold.
+        """
+        ...
+
+    def kept(self, columns: int, span: tuple[int, int]) -> int:
+        """How many of a picture's columns training keeps; span: the fewest and most that a training picture has."""
+        ...
 
     def pack(self, patches: Sequence[Tensor], window: Window) -> Tokens:
-        """Per-clip patches [F, H, W, D] to rows; window slot f of clip b is patches[b][f]."""
+        """Per-clip patches [F, H, W, D] to rows; window slot f of clip b is patches[b][f].
+
+        A clip of which `window.columns` drops some arrives as those kept, in (y, x) order: [F, kept, 1, D].
+        """
         ...
 
     def unpack(self, tokens: Tokens) -> list[Tensor]:
-        """Back to per-clip [F, H, W, D]."""
+        """Back to what `pack` was given, per clip [F, H, W, D] or [F, kept, 1, D]."""
         ...
 
 

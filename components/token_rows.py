@@ -27,14 +27,38 @@ def one_per_row(grids: Sequence[Grid]) -> tuple[tuple[int, int], ...]:
     return tuple((row, 0) for row in range(len(grids)))
 
 
+def starts_of(rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Rows of clips, side by side without a gap, to the start (row, first column) of every clip of `sizes` tokens."""
+    starts = [(0, 0)] * len(sizes)
+    for row, clips in enumerate(rows):
+        column = 0
+        for clip in clips:
+            starts[clip] = (row, column)
+            column += sizes[clip]
+    return tuple(starts)
+
+
+def kept_columns(patches: Tensor, columns: Tensor) -> Tensor:
+    """Patches [F, H, W, D] to [F, kept, 1, D]: those where columns, bool [H, W], is True, in (y, x) order."""
+    return rearrange(patches[:, columns], "f n d -> f n 1 d")
+
+
+def put_back(patches: Tensor, columns: Tensor) -> Tensor:
+    """The inverse of `kept_columns`: [F, kept, 1, D] to [F, H, W, D], zero where a column was dropped."""
+    whole = patches.new_zeros(patches.shape[0], *columns.shape, patches.shape[-1])
+    whole[:, columns] = patches[:, :, 0]
+    return whole
+
+
 def lay_out(patches: Sequence[Tensor], window: Window, starts: Sequence[tuple[int, int]]) -> Tokens:
     """Per-clip patches [F, H, W, D] to rows, clip b beginning at starts[b]; gaps are filler (zeros, clip -1).
 
     Rows are as long as the fullest one. Clips that share a row must be given in ascending columns without overlap.
+    With `window.columns`, patches are those kept and each knows its true place.
     """
     grids = tuple(grid_of(p) for p in patches)
     starts = tuple(starts)
-    if len(set(grids)) == 1 and starts == one_per_row(grids):
+    if len(set(grids)) == 1 and starts == one_per_row(grids) and window.columns is None:
         return _regular(torch.stack(list(patches)), window, grids, starts)
     rows: dict[int, list[int]] = {}
     for b, (row, _) in sorted(enumerate(starts), key=lambda item: item[1]):
@@ -95,10 +119,12 @@ def _facts(grid: Grid, b: int, window: Window) -> tuple[Tensor, Tensor, Tensor, 
     f, h, w = grid
     device = window.times.device
     frame = repeat(torch.arange(f, device=device), "f -> (f n)", n=h * w)
-    y = repeat(torch.arange(h, device=device).float(), "h -> (f h w)", f=f, w=w)
-    col = repeat(torch.arange(w, device=device).float(), "w -> (f h w)", f=f, h=h)
-    place = torch.stack([window.times[b].float()[frame], y, col], dim=-1)
-    sides = torch.tensor([h, w], dtype=torch.float32, device=device).expand(f * h * w, 2)
+    if window.columns is None:
+        size, at = (h, w), torch.cartesian_prod(torch.arange(h, device=device), torch.arange(w, device=device))
+    else:
+        size, at = tuple(window.columns[b].shape), window.columns[b].nonzero()
+    place = torch.cat([window.times[b].float()[frame][:, None], repeat(at.float(), "n d -> (f n) d", f=f)], dim=-1)
+    sides = torch.tensor(size, dtype=torch.float32, device=device).expand(f * h * w, 2)
     return place, torch.full_like(frame, b), frame, window.observed[b][frame], sides
 
 

@@ -18,11 +18,21 @@ class Padding:
     Departs from it in that filler is marked (clip -1) and attention never computes it; it still passes every MLP.
     """
 
+    one_size, rows, look_ahead = False, 0, 1
+
     class Config(Config):
         pass
 
     def __init__(self, config: Padding.Config) -> None:
         self.config = config
+
+    def fill(self, sizes: Sequence[int]) -> list[list[int]]:
+        """Every clip its own row."""
+        return [[clip] for clip in range(len(sizes))]
+
+    def kept(self, columns: int, span: tuple[int, int]) -> int:
+        """All columns."""
+        return columns
 
     def pack(self, patches: Sequence[Tensor], window: Window) -> Tokens:
         """Per-clip patches [F, H, W, D] to rows [B, L, D]; window slot f of clip b is patches[b][f]."""
