@@ -25,6 +25,11 @@ class TokenNetwork(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(size + 1, embedding) for size in factors)
         self.backbone = backbone
 
+    @property
+    def grain(self) -> tuple[int, int, int]:
+        """See contracts.Backbone."""
+        return self.backbone.grain
+
     def embed(self, z: Tensor) -> Tensor:
         """Digits [..., G, F, H, W] to [..., C, F, H, W]."""
         told = [

@@ -38,16 +38,22 @@ def starts_of(rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> tuple[tupl
     return tuple(starts)
 
 
-def kept_columns(patches: Tensor, columns: Tensor) -> Tensor:
-    """Patches [F, H, W, D] to [F, kept, 1, D]: those where columns, bool [H, W], is True, in (y, x) order."""
-    return rearrange(patches[:, columns], "f n d -> f n 1 d")
+def kept_columns(patches: Sequence[Tensor], window: Window) -> list[Tensor]:
+    """Per-clip [F, H, W, D] to [F, kept, 1, D], the columns that the window keeps, in (y, x) order; all: as they are."""
+    if window.columns is None:
+        return list(patches)
+    return [rearrange(p[:, kept], "f n d -> f n 1 d") for p, kept in zip(patches, window.columns, strict=True)]
 
 
-def put_back(patches: Tensor, columns: Tensor) -> Tensor:
-    """The inverse of `kept_columns`: [F, kept, 1, D] to [F, H, W, D], zero where a column was dropped."""
-    whole = patches.new_zeros(patches.shape[0], *columns.shape, patches.shape[-1])
-    whole[:, columns] = patches[:, :, 0]
-    return whole
+def put_back(patches: Sequence[Tensor], window: Window) -> list[Tensor]:
+    """The inverse of `kept_columns`: per-clip [F, H, W, D], zero where a column was dropped."""
+    if window.columns is None:
+        return list(patches)
+    wholes = []
+    for p, kept in zip(patches, window.columns, strict=True):
+        blank = p.new_zeros(p.shape[0], *kept.shape, p.shape[-1])
+        wholes.append(blank.masked_scatter(rearrange(kept, "h w -> h w 1"), p))
+    return wholes
 
 
 def lay_out(patches: Sequence[Tensor], window: Window, starts: Sequence[tuple[int, int]]) -> Tokens:
