@@ -10,11 +10,35 @@ from torch import nn
 
 from components.contracts import Condition, Tokens
 from components.modulation import Modulator
-from components.segments import Segments, by_clip
 from zoo.component import Config, component
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Clips of equally many tokens, wherever in the rows these lie."""
+
+    index: Tensor
+    """long [N, n] into the flattened rows (R L)."""
+    clip: Tensor
+    """long [N]."""
+
+
+def _by_clip(tokens: Tokens) -> tuple[_Group, ...]:
+    """The tokens of every clip but filler, grouped by how many there are, so that few calls read all prompts."""
+    owner = tokens.clip.flatten()
+    counts = torch.bincount(owner + 1, minlength=len(tokens.grids) + 1).tolist()
+    runs = torch.argsort(owner, stable=True).split(counts)[1:]  # filler's run, of clip -1, is the first
+    members: dict[int, list[int]] = {}
+    for clip, run in enumerate(runs):
+        members.setdefault(len(run), []).append(clip)
+    return tuple(
+        _Group(torch.stack([runs[clip] for clip in clips]), torch.tensor(clips, device=owner.device))
+        for size, clips in members.items()
+        if size
+    )
 
 
 @dataclass(frozen=True)
@@ -25,8 +49,8 @@ class _Told:
     """float [B, S + 1, E]: the learned null, then the prompt's tokens."""
     visible: Tensor
     """bool [B, 1, 1, S + 1]: always True at the null."""
-    segments: tuple[Segments, ...] | None
-    """Tokens of the rows, grouped by clip; None where row b is clip b."""
+    groups: tuple[_Group, ...] | None
+    """None where row b is clip b, all of it."""
 
 
 class _Reader(nn.Module):
@@ -50,22 +74,22 @@ class _Reader(nn.Module):
         q = rearrange(self.query(self.norm(x)), "r l (k d) -> r k l d", k=self.heads)
         text = self.key_value(told.text.to(self.key_value.weight.dtype))
         k, v = rearrange(text, "b s (n k d) -> n b k s d", n=2, k=self.heads)
-        if told.segments is None:
+        if told.groups is None:
             read = F.scaled_dot_product_attention(q, k, v, attn_mask=told.visible)
         else:
-            read = _by_segment(q, k, v, told.visible, told.segments)
+            read = _read_apart(q, k, v, told.visible, told.groups)
         return x + self.out(rearrange(read, "r k l d -> r l (k d)"))
 
 
-def _by_segment(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, segments: tuple[Segments, ...]) -> Tensor:
+def _read_apart(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, groups: tuple[_Group, ...]) -> Tensor:
     """Each clip's queries, wherever in the rows they lie, at its own prompt; filler reads zeros. q [R, K, L, Dh]."""
     flat = rearrange(q, "r k l d -> (r l) k d")
     read = []
-    for group in segments:
-        own = rearrange(flat[group.index], "s n k d -> s k n d")
+    for group in groups:
+        own = rearrange(flat.index_select(0, group.index.flatten()), "(s n) k d -> s k n d", s=len(group.clip))
         out = F.scaled_dot_product_attention(own, k[group.clip], v[group.clip], attn_mask=visible[group.clip])
         read.append(rearrange(out, "s k n d -> (s n) k d"))
-    where, joined = torch.cat([group.index.flatten() for group in segments]), torch.cat(read)
+    where, joined = torch.cat([group.index.flatten() for group in groups]), torch.cat(read)
     return rearrange(torch.zeros_like(flat).index_copy(0, where, joined), "(r l) k d -> r k l d", r=q.shape[0])
 
 
@@ -118,8 +142,7 @@ class CrossAttention(nn.Module):
             seen = torch.ones_like(condition.text[..., 0], dtype=torch.bool) if mask is None else mask
             text = torch.cat([text, condition.text.to(text.dtype)], dim=1)
             visible = torch.cat([visible, seen], dim=1)
-        own_rows = tokens.regular  # row b is clip b, all of it
-        return _Told(text, rearrange(visible, "b s -> b 1 1 s"), None if own_rows else by_clip(tokens))
+        return _Told(text, rearrange(visible, "b s -> b 1 1 s"), None if tokens.regular else _by_clip(tokens))
 
     def reader(self) -> nn.Module | None:
         """A new module (x [R, L, D], told, tokens) → x; None without a text encoder."""
