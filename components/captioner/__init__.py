@@ -1,0 +1,1 @@
+"""Alternatives of the axis `captioner`."""
