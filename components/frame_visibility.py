@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from einops import rearrange
 
-from components.contracts import Memory, Tokens, Window
+from components.contracts import Memory, Window
 from components.frame_runs import join_windows, raster_flags
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LatentRule = Callable[["Tensor", "Tensor"], "Tensor"]
+"""From times of queries [B, Fq, 1] and of keys [B, 1, Fk], in latent frames, to whether a latent frame sees another."""
 
 
 def with_memory(window: Window, memory: Memory | None) -> Window:
@@ -22,13 +25,12 @@ def with_memory(window: Window, memory: Memory | None) -> Window:
     return join_windows(memory.window, window)
 
 
-def visible_frames(queries: Window, keys: Window, latent_rule: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def visible_frames(queries: Window, keys: Window, latent_rule: LatentRule | None = None) -> Tensor:
     """bool [B, Fq, Fk]: observed keys are seen by all of their clip, latent keys by latent queries under `latent_rule`.
 
     Args:
         queries, keys: the keys end with the queries' own frames.
-        latent_rule: from time of query minus time of key, float [B, Fq, Fk], to bool: which latent frames a latent
-            frame may see; None is all.
+        latent_rule: which latent frames a latent frame may see; None is all.
 
     A filler slot is seen by nobody but itself, so that no row of the softmax is empty. Where frames are predicted token
     by token (`Window.raster`), time is causal among latent frames whatever the rule, and such a frame sees, of the
@@ -36,28 +38,14 @@ def visible_frames(queries: Window, keys: Window, latent_rule: Callable[[Tensor]
     """
     q_latent, k_observed = rearrange(~queries.observed, "b q -> b q 1"), rearrange(keys.observed, "b k -> b 1 k")
     among_latents = q_latent & ~k_observed
-    elapsed = rearrange(queries.times, "b q -> b q 1") - rearrange(keys.times, "b k -> b 1 k")
+    asking_time, asked_time = rearrange(queries.times, "b q -> b q 1"), rearrange(keys.times, "b k -> b 1 k")
     if keys.raster is not None:
         asking = rearrange(raster_flags(queries), "b q -> b q 1")
-        causal = torch.where(asking, elapsed > 0, elapsed >= 0)
+        causal = torch.where(asking, asking_time > asked_time, asking_time >= asked_time)
         among_latents = among_latents & causal & ~rearrange(keys.raster, "b k -> b 1 k")
     if latent_rule is not None:
-        among_latents = among_latents & latent_rule(elapsed)
+        among_latents = among_latents & latent_rule(asking_time, asked_time)
     real = rearrange(queries.valid, "b q -> b q 1") & rearrange(keys.valid, "b k -> b 1 k")
     f_q, f_k = queries.times.shape[1], keys.times.shape[1]
     itself = torch.eye(f_q, f_k, dtype=torch.bool, device=real.device).roll(f_k - f_q, dims=1)
     return (real & (k_observed | among_latents)) | itself
-
-
-def later_tokens(queries: Tokens, window: Window) -> Tensor | None:
-    """bool [B, F, S, S]: the tokens (keys) of a token's own frame that come after it, in frames made in raster order.
-
-    None where there is no such frame. Raises ValueError where clips are of mixed sizes.
-    """
-    if window.raster is None:
-        return None
-    if not queries.regular:
-        raise ValueError("raster order needs clips of one size, one per row: group clips of different sizes")
-    _, h, w = queries.grids[0]
-    after = torch.ones(h * w, h * w, dtype=torch.bool, device=window.raster.device).triu(1)
-    return rearrange(window.raster, "b f -> b f 1 1") & after

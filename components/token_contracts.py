@@ -52,8 +52,8 @@ class RasterAttention(Protocol):
     Its layout takes windows with `Window.raster`: a query token of such a frame sees no later token of that frame.
     """
 
-    def layout_next(self, window: Window, memory: Memory | None, per_frame: int) -> Any:
-        """What does not change from token to token of one frame of every clip (F = 1), of `per_frame` tokens."""
+    def layout_next(self, window: Window, memory: Memory | None, size: tuple[int, int]) -> Any:
+        """What does not change from token to token of one frame of every clip (F = 1), `size` its rows and columns."""
         ...
 
     def attend_next(

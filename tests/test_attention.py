@@ -13,8 +13,20 @@ from test_packing import pack, window_of
 from components.contracts import Memory, Tokens, Window
 from zoo import registry
 
-CASES = [("full", {}), ("space_time_causal", {}), ("space_time_causal", {"history": 2})]
-GRIDS = {"regular": [(5, 2, 3)] * 3, "mixed": [(5, 2, 3), (2, 1, 2), (4, 2, 3), (4, 3, 1), (1, 1, 1)]}
+SMALL = {"frames": 2, "rows": 2, "columns": 2}
+CASES = [
+    ("full", {}),
+    ("space_time", {}),
+    ("space_time_causal", {}),
+    ("space_time_causal", {"history": 2}),
+    ("windowed", SMALL),
+    ("windowed", {"frames": 3, "rows": 1, "columns": 4}),
+]
+GRIDS = {
+    "regular": [(5, 2, 3)] * 3,
+    "wide": [(3, 5, 4)] * 2,
+    "mixed": [(5, 2, 3), (2, 1, 2), (4, 2, 3), (4, 3, 1), (1, 1, 1), (4, 2, 3), (2, 5, 5), (1, 5, 5)],
+}
 HEADS, SIZE = 2, 4
 
 
@@ -27,17 +39,45 @@ def may_look(name: str, options: dict, sublayer: str, q: dict, k: dict) -> bool:
         return q["frame"] == k["frame"]
     if sublayer == "time" and not same_place:
         return False
+    if name == "windowed" and not all(
+        block(options, sublayer, axis, q["place"][axis], q["sides"])
+        == block(options, sublayer, axis, k["place"][axis], q["sides"])
+        for axis in (1, 2)
+    ):
+        return False
+    if name == "windowed" and not all(
+        block(options, sublayer, axis, q["place"][axis], q["sides"])
+        == block(options, sublayer, axis, k["place"][axis], q["sides"])
+        for axis in (1, 2)
+    ):
+        return False
     if not k["valid"] or not q["valid"]:
         return q["frame"] == k["frame"]
     if k["observed"]:
         return True
     if q["observed"]:
         return False
-    if name == "full":
+    if name in ("full", "space_time"):
         return True
+    if name == "windowed":
+        return block(options, sublayer, 0, q["place"][0], None) == block(options, sublayer, 0, k["place"][0], None)
     elapsed = q["place"][0] - k["place"][0]
     history = options.get("history", "all")
     return elapsed >= 0 and (history == "all" or elapsed <= history)
+
+
+def block(options: dict, sublayer: str, axis: int, place: float, sides: list[float] | None) -> int:
+    """Number of the window along one axis: the second sublayer's windows begin half a window later."""
+    size = options[("frames", "rows", "columns")[axis]]
+    moves = sublayer == "shifted" and (sides is None or sides[axis - 1] > size)
+    return math.floor((place - (size // 2 if moves else 0)) / size)
+
+
+def block(options: dict, sublayer: str, axis: int, place: float, sides: list[float] | None) -> int:
+    """Number of the window along one axis: the second sublayer's windows begin half a window later."""
+    size = options[("frames", "rows", "columns")[axis]]
+    moves = sublayer == "shifted" and (sides is None or sides[axis - 1] > size)
+    return math.floor((place - (size // 2 if moves else 0)) / size)
 
 
 def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dict]]:
@@ -47,6 +87,8 @@ def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dic
             "clip": clip,
             "frame": frame + first_frame,
             "place": tokens.place[row, at].tolist(),
+            "sides": tokens.sides[row, at].tolist(),
+            "sides": tokens.sides[row, at].tolist(),
             "observed": bool(tokens.observed[row, at]),
             "valid": clip >= 0 and bool(window.valid[clip, frame]),
         }
@@ -82,7 +124,8 @@ def test_attention_equals_the_oracle(case: tuple[str, dict], grids: str, packing
     if grids == "regular":  # one clip is shorter than its tensor
         window = replace(window, valid=window.valid & ~torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0] * 5]).bool())
     layout = attention.layout(tokens, window)
-    bias = torch.randn(len(GRIDS[grids]), HEADS, 5, 5) if with_bias else None
+    longest = window.times.shape[1]
+    bias = torch.randn(len(GRIDS[grids]), HEADS, longest, longest) if with_bias else None
     qs = facts(tokens, window)
     for row in qs:
         for token in row:
@@ -119,6 +162,48 @@ def test_attention_with_memory_equals_the_oracle(case: tuple[str, dict]) -> None
         got = attention.attend(sublayer, q, k, v, layout, mine)
         expected = oracle(case, sublayer, (q, k, v), qs, ks if crosses else qs, mine)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_windows_are_those_of_the_places_where_columns_are_dropped(case: tuple[str, dict]) -> None:
+    torch.manual_seed(0)
+    sides, frames = [(4, 5), (3, 3), (4, 5)], (3, 2, 3)
+    kept = [torch.rand(h, w) < 0.5 for h, w in sides]
+    kept[2] = kept[0].flip(1)
+    clips = [pack("padding", [(f, h, w)])[2] for f, (h, w) in zip(frames, sides, strict=True)]
+    grids = [(f, int(mask.sum()), 1) for f, mask in zip(frames, kept, strict=True)]
+    tokens, window = pack("navit", grids)[2], replace(window_of(grids), columns=tuple(kept))
+    for b, (mask, (h, w), (row, at)) in enumerate(zip(kept, sides, tokens.starts, strict=True)):
+        stays = mask.flatten().repeat(frames[b])
+        tokens.place[row, at : at + int(stays.sum()), 1:] = clips[b].place[0, stays, 1:]
+        tokens.sides[row, at : at + int(stays.sum())] = torch.tensor([h, w]).float()
+    attention = registry.build("attention", *case)
+    layout, qs = attention.layout(tokens, window), facts(tokens, window)
+    for sublayer in attention.sublayers:
+        qkv = tuple(torch.randn(3, *tokens.clip.shape, HEADS, SIZE))
+        got = attention.attend(sublayer, *qkv, layout)
+        torch.testing.assert_close(got, oracle(case, sublayer, qkv, qs, qs, None), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_windows_are_those_of_the_places_where_columns_are_dropped(case: tuple[str, dict]) -> None:
+    torch.manual_seed(0)
+    sides, frames = [(4, 5), (3, 3), (4, 5)], (3, 2, 3)
+    kept = [torch.rand(h, w) < 0.5 for h, w in sides]
+    kept[2] = kept[0].flip(1)
+    clips = [pack("padding", [(f, h, w)])[2] for f, (h, w) in zip(frames, sides, strict=True)]
+    grids = [(f, int(mask.sum()), 1) for f, mask in zip(frames, kept, strict=True)]
+    tokens, window = pack("navit", grids)[2], replace(window_of(grids), columns=tuple(kept))
+    for b, (mask, (h, w), (row, at)) in enumerate(zip(kept, sides, tokens.starts, strict=True)):
+        stays = mask.flatten().repeat(frames[b])
+        tokens.place[row, at : at + int(stays.sum()), 1:] = clips[b].place[0, stays, 1:]
+        tokens.sides[row, at : at + int(stays.sum())] = torch.tensor([h, w]).float()
+    attention = registry.build("attention", *case)
+    layout, qs = attention.layout(tokens, window), facts(tokens, window)
+    for sublayer in attention.sublayers:
+        qkv = tuple(torch.randn(3, *tokens.clip.shape, HEADS, SIZE))
+        got = attention.attend(sublayer, *qkv, layout)
+        torch.testing.assert_close(got, oracle(case, sublayer, qkv, qs, qs, None), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", registry.names("attention"))
