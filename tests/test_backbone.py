@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,13 +17,22 @@ from components.contracts import Condition, Window
 from components.patches import from_patches, to_patches
 from zoo import registry
 
-ATTENTIONS = [("full", {}), ("space_time_causal", {}), ("space_time_causal", {"history": 1})]
-PARTS = list(
-    itertools.product(
-        ATTENTIONS, registry.names("conditioning"), registry.names("position"), registry.names("pose_encoding")
-    )
-)
+ATTENTIONS: list[tuple[str, dict]] = [
+    *((name, {}) for name in registry.names("attention")),
+    ("space_time_causal", {"history": 1}),
+    ("windowed", {"frames": 2, "rows": 1, "columns": 2}),
+]
+"""Every alternative as it comes, and with options that bite at the sizes of these tests."""
+CONDITIONINGS, POSITIONS = registry.names("conditioning"), registry.names("position")
+PARTS = list(itertools.product(ATTENTIONS, CONDITIONINGS, POSITIONS, registry.names("pose_encoding")))
+STRIDE = next(n for n in itertools.count(11) if math.gcd(n, len(PARTS)) == 1)
+FEW = PARTS[::STRIDE]
+"""Some of them, in which every name occurs: the stride shares no factor with the number of any axis' alternatives."""
+MIXED = [name for name in registry.names("packing") if not registry.load("packing", name).one_size]
+"""Packings that take clips of several sizes at once."""
 CHANNELS, ACTIONS, TEXT = 3, 2, 5
+CORES = list(itertools.product(ATTENTIONS, CONDITIONINGS, POSITIONS))
+every_core = pytest.mark.parametrize("parts", CORES, ids=str)
 
 
 def build(
@@ -93,10 +103,13 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 def test_the_walk_sees_every_axis() -> None:
-    assert {"adaln", "concat"} <= set(registry.names("conditioning"))
-    assert {"learned_3d", "sincos_3d"} <= set(registry.names("position"))
+    assert {"adaln", "concat", "cross_attention"} <= set(CONDITIONINGS)
+    assert {"learned_3d", "fractional", "sincos_3d", "rope_3d"} <= set(POSITIONS)
     assert {"none", "additive", "relative_bias"} <= set(registry.names("pose_encoding"))
-    assert {name for name, _ in ATTENTIONS} == set(registry.names("attention"))
+    assert {name for name, _ in ATTENTIONS} == set(registry.names("attention")) and "windowed" in dict(ATTENTIONS)
+    assert {"padding", "navit"} <= set(MIXED)
+    for axis in range(4):
+        assert {str(parts[axis]) for parts in FEW} == {str(parts[axis]) for parts in PARTS}
 
 
 # ------------------------------------------------------------------------------------------------ memory, causality
@@ -117,16 +130,17 @@ def test_memory_equals_the_whole_window(parts: tuple) -> None:
     assert (alone - whole).abs().max() > 1e-3, "what is remembered must matter, or this test shows nothing"
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-def test_memory_serves_every_noise_level(attention: tuple, conditioning: str) -> None:
-    net = build(attention, conditioning)
+@every_core
+def test_memory_serves_every_noise_level(parts: tuple) -> None:
+    net = build(*parts)
     z, window, condition = batch([[1, 1, 0, 0]])
-    later = replace(condition, level=torch.where(window.observed, condition.level, 0.9 * condition.level))
+    memory = None
     with torch.no_grad():
-        for told in (condition, later):
-            past = frames_of(z, window, told, torch.tensor([[0, 1]]))
-            memory = net.remember(*past)
+        for share in (1.0, 0.9, 0.0):
+            level = torch.where(window.observed, condition.level, share * condition.level)
+            told = replace(condition, level=level)
+            if memory is None:
+                memory = net.remember(*frames_of(z, window, told, torch.tensor([[0, 1]])))
             now = net(*frames_of(z, window, told, torch.tensor([[2, 3]])), memory=memory)
             close(now, net(z, window, told)[:, :, 2:])
 
@@ -138,7 +152,7 @@ def kept(net: VideoDiT, *inputs: Any) -> list[torch.Tensor]:
     return [part.unflatten(1, (frames, -1)) for layer in memory.layers for pair in layer.values() for part in pair]
 
 
-@pytest.mark.parametrize("parts", PARTS[:: max(1, len(PARTS) // 12)], ids=str)
+@pytest.mark.parametrize("parts", FEW, ids=str)
 def test_no_latent_frame_changes_an_observed_activation(parts: tuple) -> None:
     net = build(*parts)
     z, window, condition = batch([[1, 0, 1, 0]])
@@ -160,7 +174,9 @@ def test_time_is_causal_among_latent_frames_and_history_ends() -> None:
     later[:, :, 3] += 1
     first[:, :, 0] += 1
     with torch.no_grad():
-        causal, short, full = (build(a, depth=1) for a in (("space_time_causal", {}), ATTENTIONS[2], ("full", {})))
+        causal, short, full = (
+            build(a, depth=1) for a in (("space_time_causal", {}), ("space_time_causal", {"history": 1}), ("full", {}))
+        )
         out = causal(z, window, condition)
         moved = causal(later, window, condition)
         close(out[:, :, :3], moved[:, :, :3])
@@ -174,33 +190,72 @@ def test_time_is_causal_among_latent_frames_and_history_ends() -> None:
 # ------------------------------------------------------------------------------------------------ packing and sizes
 
 
-@pytest.mark.parametrize("packing", registry.names("packing"))
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: str, packing: str) -> None:
-    net = build(attention, conditioning, packing=packing, qk_norm=False)
+SIZES = [(4, 4, 4), (2, 2, 6), (3, 5, 3), (1, 4, 4)]
+"""Frames, height and width of clips that are packed together; the first and the last are of one size but for length."""
+
+
+def mixed() -> tuple[list[torch.Tensor], Window, Condition]:
+    """Clips of these sizes, the window's slots beyond a clip's length being filler."""
     _, window, condition = batch([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
-    sizes = [(4, 4, 4), (2, 2, 6), (3, 5, 3), (1, 4, 4)]
-    window = replace(window, valid=torch.arange(4) < torch.tensor([f for f, _, _ in sizes])[:, None])
-    clips = [torch.randn(CHANNELS, *size, requires_grad=True) for size in sizes]
-    packed = net(clips, window, condition)
-    gradients = torch.autograd.grad(
-        sum(p.square().sum() for p in packed), [*clips, *net.parameters()], materialize_grads=True
-    )
-    total = [torch.zeros_like(p) for p in net.parameters()]
-    for b, (clip, out) in enumerate(zip(clips, packed, strict=True)):
-        f = clip.shape[1]
-        cut = Window(*(getattr(window, n)[b : b + 1, :f] for n in ("times", "observed", "valid")))
-        row = {n: getattr(condition, n)[b : b + 1] for n in ("text", "text_mask", "origin", "camera")}
-        row |= {n: getattr(condition, n)[b : b + 1, :f] for n in ("level", "actions", "poses")}
-        own = net(clip[None], cut, Condition(**row))[0]
-        assert own.shape == clip.shape
-        close(out, own)
-        own_gradients = torch.autograd.grad(own.square().sum(), [clip, *net.parameters()], materialize_grads=True)
-        torch.testing.assert_close(gradients[b], own_gradients[0], rtol=1e-4, atol=1e-5)
-        total = [a + g for a, g in zip(total, own_gradients[1:], strict=True)]
-    for mine, theirs in zip(gradients[len(clips) :], total, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+    window = replace(window, valid=torch.arange(4) < torch.tensor([f for f, _, _ in SIZES])[:, None])
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(CHANNELS, *size, generator=draw).requires_grad_() for size in SIZES], window, condition
+
+
+def alone(b: int, window: Window, condition: Condition) -> tuple[Window, Condition]:
+    """Window and condition of clip b by itself."""
+    f = SIZES[b][0]
+    cut = Window(*(getattr(window, n)[b : b + 1, :f] for n in ("times", "observed", "valid")))
+    row = {n: getattr(condition, n)[b : b + 1] for n in ("text", "text_mask", "origin", "camera")}
+    return cut, Condition(**row, **{n: getattr(condition, n)[b : b + 1, :f] for n in ("level", "actions", "poses")})
+
+
+def with_gradients(net: VideoDiT, clips: list[torch.Tensor], made: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What was made, and the gradients of its squares to every clip and weight."""
+    total = sum(one.square().sum() for one in made)
+    return [*made, *torch.autograd.grad(total, [*clips, *net.parameters()], materialize_grads=True)]
+
+
+@every_core
+def test_packed_equals_padded_equals_alone(parts: tuple) -> None:
+    """Forward and gradients, whatever the packing: clips of mixed sizes, lengths, prompts and observed frames."""
+    net = build(*parts, qk_norm=False, depth=1)
+    clips, window, condition = mixed()
+    by_itself = [net(clip[None], *alone(b, window, condition))[0] for b, clip in enumerate(clips)]
+    expected = with_gradients(net, clips, by_itself)
+    for name in MIXED:
+        net.packing = registry.build("packing", name)
+        together = net(clips, window, condition)
+        assert [one.shape for one in together] == [one.shape for one in clips]
+        for mine, theirs in zip(with_gradients(net, clips, together), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+
+
+@every_core
+def test_a_clip_of_a_packed_row_changes_no_other(parts: tuple) -> None:
+    net = build(*parts, packing="navit", depth=1)
+    clips, window, condition = mixed()
+    assert len({row for row, _ in net.packing.pack(net._patches(clips, window), window).starts}) < len(clips)
+    for changed in (0, 2):
+        row = torch.arange(len(clips)) == changed
+        others = replace(
+            condition,
+            text=torch.where(row[:, None, None], condition.text + 1, condition.text),
+            text_mask=condition.text_mask ^ row[:, None],
+            actions=torch.where(row[:, None, None], -condition.actions, condition.actions),
+            poses=torch.where(row[:, None, None], -condition.poses, condition.poses),
+            level=torch.where(row[:, None] & ~window.observed, 0.5 * condition.level, condition.level),
+        )
+        with torch.no_grad():
+            before, after = (
+                net(clips, window, condition),
+                net([c + r for c, r in zip(clips, row, strict=True)], window, others),
+            )
+        for b, (a, c) in enumerate(zip(before, after, strict=True)):
+            if b == changed:
+                assert (a - c).abs().max() > 1e-2
+            else:
+                torch.testing.assert_close(a, c, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
@@ -296,7 +351,7 @@ def test_the_regular_path_is_one_graph_for_the_compiler(attention: tuple) -> Non
 
 
 def test_refusals_name_the_cure() -> None:
-    with pytest.raises(ValidationError, match="temporal_factor"):
-        VideoDiT.Config(patch=(2, 2, 2))
+    with pytest.raises(ValidationError, match="at least 1"):
+        VideoDiT.Config(patch=(2, 2, 0))
     with pytest.raises(ValidationError, match="multiple of heads"):
         VideoDiT.Config(width=30, heads=4)
