@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import model_size, registry
 
 if TYPE_CHECKING:
     from components.contracts import Dataset
@@ -30,6 +30,8 @@ GENERATOR_AXES = (
     "task",
 )
 """Axes that shape the trained generator."""
+BACKBONE_AXES = ("packing", "position", "pose_encoding", "attention", "conditioning")
+"""Axes whose parts are inside the backbone, and count as parameters of it."""
 SAMPLING_AXES = ("solver", "guidance", "rollout")
 """Axes that only sampling reads: sweep points that differ in these alone share one trained generator."""
 
@@ -142,19 +144,24 @@ def _build_backbone(recipe: Recipe, channels: int, sizes: Sizes, text_width: int
         part = recipe.part(axis)
         return partial(registry.build, axis, part.name, part.options)
 
-    return build(
-        "backbone",
-        recipe.part("backbone"),
-        channels=channels,
-        action_dim=sizes.action_dim,
-        text_width=text_width,
-        packing=build("packing", recipe.part("packing")),
-        attention=build("attention", recipe.part("attention")),
-        position=factory("position"),
-        pose_encoding=factory("pose_encoding"),
-        conditioning=factory("conditioning"),
-        **runtime,
-    )
+    def backbone(part: Part) -> Any:
+        return build(
+            "backbone",
+            part,
+            channels=channels,
+            action_dim=sizes.action_dim,
+            text_width=text_width,
+            packing=build("packing", recipe.part("packing")),
+            attention=build("attention", recipe.part("attention")),
+            position=factory("position"),
+            pose_encoding=factory("pose_encoding"),
+            conditioning=factory("conditioning"),
+            **runtime,
+        )
+
+    inner = [recipe.part(axis).model_dump(mode="json") for axis in BACKBONE_AXES]
+    known_by = [inner, channels, sizes.action_dim, text_width, runtime]
+    return backbone(model_size.sized(recipe.part("backbone"), backbone, known_by))
 
 
 @dataclass

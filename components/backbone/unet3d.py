@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,8 @@ from components.contracts import Attention, Condition, Memory, Packing, Window
 from components.feature_map_attention import Call, KeysValues, LevelEntry, MapAttention, map_tokens
 from components.frame_convolution import FrameResBlock, FrameUpsample, frame_downsample, frame_norm
 from components.frame_signal import FrameSignal
-from zoo.component import Config, component
+from components.size_options import Shape, ShapeRule, SizeOptions
+from zoo.component import component
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,13 +79,19 @@ class UNet3d(nn.Module):
     Clips of equal shape are computed together as regular rows, so the recipe's `packing` changes nothing here.
     """
 
-    class Config(Config):
-        width: int = Field(64, ge=8, le=4096, description="channels of the finest level; a multiple of heads and of 2")
+    class Config(SizeOptions):
+        DEFAULT: ClassVar[Shape] = Shape(64, 2, 4)
+
+        width: int | None = Field(
+            None, ge=8, le=4096, description="channels of the finest level, a multiple of heads and of 2; null is 64"
+        )
+        depth: int | None = Field(
+            None, ge=1, le=16, description="residual blocks of a level, on the way down and again up; null is 2"
+        )
+        heads: int | None = Field(None, ge=1, le=128, description="attention heads, at every level; null is 4")
         multipliers: tuple[int, ...] = Field(
             (1, 2), min_length=1, max_length=8, description="channels of each level over width; each halves the sides"
         )
-        depth: int = Field(2, ge=1, le=16, description="residual blocks of a level, on the way down and again up")
-        heads: int = Field(4, ge=1, le=128, description="attention heads")
         attention_levels: tuple[int, ...] | Literal["all"] = Field(
             "all", description="levels with attention after each block, 0 the finest; the middle always has it"
         )
@@ -92,8 +99,7 @@ class UNet3d(nn.Module):
 
         @model_validator(mode="after")
         def _fits(self) -> UNet3d.Config:
-            if self.width % self.heads or self.width % 2:
-                raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}")
+            self._divided()
             if min(self.multipliers) < 1:
                 raise ValueError("multipliers are at least 1")
             levels = self.attention_levels
@@ -106,6 +112,12 @@ class UNet3d(nn.Module):
             """Whether each level, finest first, has attention after its blocks."""
             levels = self.attention_levels
             return tuple(levels == "all" or level in levels for level in range(len(self.multipliers)))
+
+    shape_rule = ShapeRule(aspect=48, head=16, wide_head=32, wide=192, deepest=16)
+    """Channels of a head at the finest level; coarser ones have `multipliers` as many."""
+
+    grain = (1, 1, 1)
+    """Every place of a latent is a position of the finest feature map."""
 
     def __init__(
         self,
@@ -123,6 +135,7 @@ class UNet3d(nn.Module):
     ) -> None:
         """`outputs`: channels of the prediction, where they are not those of z."""
         super().__init__()
+        config = config.whole()
         self.config, self.attention = config, attention
         self.widths = [config.width * multiplier for multiplier in config.multipliers]
         signal, count = 4 * config.width, 1 + 2 * config.depth * sum(config.attends)

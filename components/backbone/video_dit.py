@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -15,8 +15,10 @@ from components.frame_runs import join_memories
 from components.frame_signal import FrameSignal
 from components.patches import from_patches, to_patches
 from components.raster_frame import RasterFrame
-from components.token_rows import add_gated, per_token
-from zoo.component import Config, component
+from components.size_options import PRESETS, Shape, ShapeRule, SizeOptions
+from components.token_rows import add_gated, kept_columns, per_token, put_back
+from components.tubelets import tubelets
+from zoo.component import component
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +70,9 @@ class _Block(nn.Module):
 
 
 @component(
-    cite="peebles2023dit,ma2024latte", note="diffusion transformer over spacetime patches, or tokens", gives={"raster"}
+    cite="peebles2023dit,ma2024latte",
+    note="diffusion transformer over spacetime patches, or tokens",
+    gives={"raster", "dropping"},
 )
 class VideoDiT(nn.Module):
     """DiT over video patches [Peebles 2023; Latte, Ma 2024]: x += gate · attention(…) per sublayer, x += gate · MLP(…).
@@ -77,10 +81,14 @@ class VideoDiT(nn.Module):
     observed frames look only at each other, so their keys and values can be cached.
     """
 
-    class Config(Config):
-        width: int = Field(192, ge=8, le=8192, description="channels of a token; a multiple of heads and of 2")
-        depth: int = Field(8, ge=1, le=128, description="blocks")
-        heads: int = Field(4, ge=1, le=128, description="attention heads")
+    class Config(SizeOptions):
+        DEFAULT: ClassVar[Shape] = Shape(192, 8, 4)
+
+        width: int | None = Field(
+            None, ge=8, le=8192, description="channels of a token, a multiple of heads and of 2; null is 192"
+        )
+        depth: int | None = Field(None, ge=1, le=128, description="blocks; null is 8")
+        heads: int | None = Field(None, ge=1, le=128, description="attention heads; null is 4")
         patch: tuple[int, int, int] | None = Field(
             None, description="latent frames, rows and columns of a patch; null is 1×2×2, and 1×1×1 for tokens"
         )
@@ -91,20 +99,19 @@ class VideoDiT(nn.Module):
 
         @field_validator("patch")
         @classmethod
-        def _one_frame(cls, patch: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-            if patch is None:
-                return None
-            if patch[0] != 1:
-                raise ValueError("a patch spans one latent frame; to compress time set tokenizer.temporal_factor")
-            if min(patch) < 1:
+        def _positive(cls, patch: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+            if patch is not None and min(patch) < 1:
                 raise ValueError("the sides of a patch are at least 1")
             return patch
 
         @model_validator(mode="after")
         def _divides(self) -> VideoDiT.Config:
-            if self.width % self.heads or self.width % 2:
-                raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}")
+            self._divided()
             return self
+
+    shape_rule = ShapeRule(aspect=40, head=32, wide_head=64)
+    """DiT's presets have a width of 32 to 64 times their depth, and heads of 64 channels."""
+    presets = PRESETS
 
     def __init__(
         self,
@@ -122,10 +129,11 @@ class VideoDiT(nn.Module):
     ) -> None:
         """`outputs`: channels of the prediction, where a patch is one token and they are not those of z."""
         super().__init__()
+        config = config.whole()
         self.config, self.packing, self.attention = config, packing, attention
-        patch = config.patch or ((1, 2, 2) if outputs is None else (1, 1, 1))
-        width, self.patch = config.width, patch[1:]
-        area = self.patch[0] * self.patch[1]
+        self.span, *sides = config.patch or ((1, 2, 2) if outputs is None else (1, 1, 1))
+        width, self.patch = config.width, (sides[0], sides[1])
+        area = self.span * self.patch[0] * self.patch[1]
         self.enter = nn.Linear(area * (channels + 1), width)
         self.conditioning = conditioning(width=width, heads=config.heads, text_width=text_width)
         summed = 0 if self.conditioning.reads_text else text_width
@@ -140,6 +148,11 @@ class VideoDiT(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    @property
+    def grain(self) -> tuple[int, int, int]:
+        """Latent frames, rows and columns of one token."""
+        return (self.span, *self.patch)
+
     def forward(
         self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None = None
     ) -> Sequence[Tensor] | Tensor:
@@ -153,10 +166,20 @@ class VideoDiT(nn.Module):
         Returns:
             What z was, tensor or list; zero in the window's filler slots.
         """
-        tokens = self.packing.pack(self._patches(z, window), window)
+        groups = tubelets(window, self.span, each=not isinstance(z, torch.Tensor)) if self.span > 1 else None
+        if groups is None:
+            return self._predict(z, window, condition, memory)
+        made = self._predict(groups.fold(z), groups.window(window), groups.condition(condition), memory)
+        return groups.unfold(made, [clip.shape[1] for clip in z])
+
+    def _predict(
+        self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None
+    ) -> Sequence[Tensor] | Tensor:
+        """As `forward`, of groups of frames where a patch spans several."""
+        tokens = self.packing.pack(kept_columns(self._patches(z, window), window), window)
         x, signal, _ = self._run(tokens, window, condition, memory)
         h, _ = self.last(x, signal, tokens)
-        patches = self.packing.unpack(replace(tokens, x=self.head(h)))
+        patches = put_back(self.packing.unpack(replace(tokens, x=self.head(h))), window)
         clips = [
             from_patches(p, self.patch, *clip.shape[-2:]) * rearrange(valid[: p.shape[0]].to(p.dtype), "f -> f 1 1")
             for p, clip, valid in zip(patches, z, window.valid, strict=True)
@@ -170,6 +193,9 @@ class VideoDiT(nn.Module):
 
         With `memory`, of that and of these frames, which see it: frames that raster decoding has made join so.
         """
+        if self.span > 1:
+            groups = tubelets(window, self.span, each=False)
+            z_observed, window, condition = groups.fold(z_observed), groups.window(window), groups.condition(condition)
         tokens = self.packing.pack(self._patches(z_observed, window), window)
         *_, layers = self._run(tokens, window, condition, memory)
         own = Memory(tokens, window, condition, layers)
@@ -180,7 +206,7 @@ class VideoDiT(nn.Module):
     ) -> RasterFrame:
         """See contracts.RasterBackbone; a patch is one token here."""
         signal = self.signal(window, condition, self.pose_encoding)
-        layout = self.attention.layout_next(window, memory, size[0] * size[1])  # type: ignore[attr-defined]
+        layout = self.attention.layout_next(window, memory, size)  # type: ignore[attr-defined]
         biases = pose_bias(self.pose_encoding, condition, memory)
         return RasterFrame(window, condition, size, memory, signal, layout, biases, [{} for _ in self.blocks])
 
@@ -196,7 +222,9 @@ class VideoDiT(nn.Module):
         return self.head(h)[:, 0]
 
     def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
-        """Per-clip [F, H, W, D] with the observed flag as one more channel before patches are cut."""
+        """Per-clip [F, H, W, D]; the observed flag is one more channel before patches are cut, which groups have already."""
+        if self.span > 1:
+            return [to_patches(clip, self.patch) for clip in z]
         mark = window.observed.to(z[0].dtype)
         if isinstance(z, Sequence):
             flags = [
