@@ -7,53 +7,34 @@ import math
 
 import pytest
 import torch
+from diffusion_cases import OBJECTIVES, SCHEDULES, Gaussian, diffusers_schedule, full, latents, predictions
 
 from components.guidance.classifier_free import ClassifierFree
 from components.noise.per_frame import PerFrame
 from components.noise.shared import Shared
 from components.noise_schedule import per_frame
 from components.solver.ddim import DDIM
+from components.solver.ddpm import DDPM
 from components.solver.euler import Euler
+from components.solver.heun import Heun
 from zoo import registry
 
-SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 TEN = [1 - i / 10 for i in range(10)]
 
 
-def objectives():
-    """Every objective found in the folder, VP ones with each schedule."""
-    names = [n for n in registry.names("objective") if hasattr(registry.load("objective", n), "alpha_sigma")]
-    assert {"epsilon", "velocity", "flow_matching"} <= set(names)
-    for name in names:
-        if "schedule" in registry.option_names("objective", name):
-            yield from ((f"{name}-{s}", registry.build("objective", name, {"schedule": s})) for s in SCHEDULES)
-        else:
-            yield name, registry.build("objective", name)
-
-
-OBJECTIVES = dict(objectives())
 SOLVERS = {
     "ddim": DDIM(DDIM.Config(steps=10)),
     "ddim-eta": DDIM(DDIM.Config(steps=10, eta=1.0)),
+    "ddpm": DDPM(DDPM.Config(steps=10)),
+    "ddpm-large": DDPM(DDPM.Config(steps=10, variance="large")),
+    "heun": Heun(Heun.Config(steps=10)),
+    "heun-karras": Heun(Heun.Config(steps=10, spacing="karras")),
+    "heun-edm": Heun(Heun.Config(steps=10, spacing="karras", path="edm")),
     "euler": Euler(Euler.Config(steps=10)),
     "euler-karras": Euler(Euler.Config(steps=10, spacing="karras")),
     "euler-shift": Euler(Euler.Config(steps=10, shift=3.0)),
     "euler-churn": Euler(Euler.Config(steps=10, churn=4.0)),
 }
-
-
-def latents(seed, b=2, c=3, f=4, h=2, w=2):
-    return torch.randn(b, c, f, h, w, generator=torch.Generator().manual_seed(seed))
-
-
-def full(level, b=2, f=4):
-    return torch.full((b, f), level)
-
-
-def diffusers_schedule(schedule):
-    diffusers = pytest.importorskip("diffusers")
-    ends = {"beta_start": 0.00085, "beta_end": 0.012} if schedule == "scaled_linear" else {}
-    return diffusers, {"beta_schedule": SCHEDULES[schedule], **ends}
 
 
 # ------------------------------------------------------------------------------------------------- objectives
@@ -140,11 +121,6 @@ def walk(solver, objective, predict, z, times, noises=None):
     return z
 
 
-def predictions(z_t, i):
-    """A stand-in for a network, nonlinear in its input and other at every step."""
-    return torch.tanh(z_t) * 0.9 + 0.1 * math.cos(i)
-
-
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("kind", ["epsilon", "velocity"])
@@ -221,32 +197,29 @@ def test_every_solver_walks_from_1_to_0_and_lets_observed_frames_be(solver, name
     z = given = latents(0)
     for t, s in itertools.pairwise(times):
         levels = [full(x).masked_fill(observed, 0.0) for x in (t, s)]
-        z = solver.step(z, torch.tanh(z), *levels, objective, lambda: latents(3))
+        z = solver.step(z, torch.tanh(z), *levels, objective, lambda: latents(3), lambda z, t: torch.tanh(z))
     frozen = per_frame(observed).expand_as(z)
     assert torch.equal(z[frozen], given[frozen]) and torch.isfinite(z).all()
     assert not torch.isclose(z[~frozen], given[~frozen]).all()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if not name.startswith("velocity")])
+@pytest.mark.parametrize("name", [n for n in OBJECTIVES if not n.startswith("velocity") or n.endswith("zero")])
 def test_a_perfect_network_leads_to_the_data(solver, name):
     """Data N(m, d²): the best estimate is known, so the end must have that mean and deviation, noise or none."""
-    mean, deviation = 0.7, 0.5
-    objective = OBJECTIVES[name]
+    objective, data = OBJECTIVES[name], Gaussian(OBJECTIVES[name])
     kind = type(SOLVERS[solver])
     solver = kind(SOLVERS[solver].config.model_copy(update={"steps": 200}))
     generator = torch.Generator().manual_seed(0)
     # Started from the true marginal at t = 1, since scaled_linear keeps 7 % of the signal there.
-    a, b = (float(x) for x in objective.alpha_sigma(torch.ones(1)))
-    z = a * mean + math.hypot(a * deviation, b) * torch.randn(1, 1, 1, 100, 100, generator=generator)
+    alpha, deviation = data.spread(torch.ones(1, 1))
+    z = alpha * data.mean + deviation * torch.randn(1, 1, 1, 100, 100, generator=generator)
     for t, s in itertools.pairwise(solver.times(objective)):
         t, s = torch.full((1, 1), t), torch.full((1, 1), s)
-        a, b = (float(x) for x in objective.alpha_sigma(t))
-        gain = a * deviation**2 / (a**2 * deviation**2 + b**2)
-        clean = mean + gain * (z - a * mean)
-        z = solver.step(z, clean, t, s, objective, lambda size=z.shape: torch.randn(size, generator=generator))
-    assert float(z.mean()) == pytest.approx(mean, abs=0.02)
-    assert float(z.std()) == pytest.approx(deviation, abs=0.03)
+        draw = lambda size=z.shape: torch.randn(size, generator=generator)  # noqa: E731
+        z = solver.step(z, data.estimate(z, t), t, s, objective, draw, data.estimate)
+    assert float(z.mean()) == pytest.approx(data.mean, abs=0.02)
+    assert float(z.std()) == pytest.approx(data.deviation, abs=0.03)
 
 
 # --------------------------------------------------------------------------------------------------- guidance
@@ -273,6 +246,27 @@ def test_each_guidance_names_its_branches_and_the_dropouts_they_need():
         guidance = ClassifierFree(ClassifierFree.Config(drop=drop))
         assert {k for k, kept in guidance.branches[1].items() if not kept} == lacks
         assert guidance.dropouts == {f"{k}_dropout" for k in lacks}
+
+
+def test_rescale_is_the_papers_formula():
+    """Lin et al. 2024, equations 14 to 16, of one frame: there a sample is a picture."""
+    given, without, scale, phi = latents(1, f=1), latents(2, f=1), 7.5, 0.7
+    guided = without + scale * (given - without)
+    over = [one.std() for one in guided]
+    wanted = [one.std() for one in given]
+    rescaled = torch.stack([one * a / b for one, a, b in zip(guided, wanted, over, strict=True)])
+    got = ClassifierFree(ClassifierFree.Config(scale=scale, rescale=phi)).combine([given, without])
+    torch.testing.assert_close(got, phi * rescaled + (1 - phi) * guided)
+
+
+@pytest.mark.parametrize("drop", ["text", "camera", "both"])
+def test_scale_1_is_no_guidance_and_asks_once(drop):
+    one = ClassifierFree(ClassifierFree.Config(scale=1.0, drop=drop, rescale=0.7))
+    none = registry.build("guidance", "none")
+    assert one.branches == none.branches and one.dropouts == none.dropouts
+    assert torch.equal(one.combine([latents(1)]), latents(1))
+    nearly = ClassifierFree(ClassifierFree.Config(scale=1.0 + 1e-6, drop=drop, rescale=0.7))
+    torch.testing.assert_close(nearly.combine([latents(1), latents(2)]), latents(1))
 
 
 def test_rescale_restores_each_frames_deviation():

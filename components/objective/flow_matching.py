@@ -56,7 +56,7 @@ class FlowMatching:
         return noise - z
 
     def weight(self, t: Tensor) -> Tensor:
-        """1 at every level (in terms of ẑ a weight of 1/t²), or min(SNR, γ) t²: ẑ errs by t times what the network does.
+        """1 at every level (in terms of ẑ a weight of 1/t²), or min(SNR, γ) t²: an error e makes ẑ err by t e.
 
         The latter falls to 0 at pure noise, SNR = (1 − t)²/t² being 0 there.
         """
