@@ -116,6 +116,10 @@ class TextEncoder(Protocol):
         """Token embeddings [B, S, E] and mask [B, S], True at real tokens."""
         ...
 
+    def cut(self, caption: str) -> str | None:
+        """How much of a prompt is left out, such as ``200 bytes, of which 128 are read``; None where all is read."""
+        ...
+
 
 @runtime_checkable
 class Objective(Protocol):
@@ -273,6 +277,17 @@ class Captioner(Protocol):
 @runtime_checkable
 class TrainableCaptioner(Captioner, Protocol):
     """A captioner that is an nn.Module and learns from captioned clips."""
+
+    frames: int
+    """How many frames it looks at, evenly spaced over a clip."""
+
+    def learn_words(self, captions: Sequence[str]) -> None:
+        """Take the vocabulary from the captions of the training set; called once, before training."""
+        ...
+
+    def surprise(self, video: Tensor, captions: Sequence[str]) -> Tensor:
+        """Nats a word [B] that the true captions cost."""
+        ...
 
     def loss(self, video: Tensor, captions: Sequence[str]) -> Tensor:
         """Video [B, 3, T, H, W] in [-1, 1] and its true captions to a differentiable scalar."""

@@ -224,6 +224,8 @@ FAMILIES: Mapping[str, Family] = {
     "ends": ends,
 }
 
+NOTHING_GIVEN = ("none", "fdm")
+"""Families that show windows in which nothing is given."""
 CONTINUING = ("window", "fdm", "hierarchy", "recent_spread", "recent_nearest", "uniform")
 """Families that show frames to be made after several given ones: they teach a video to go on."""
 

@@ -34,7 +34,7 @@ class Extend(MaskedTask):
         self.own_masks = {"backward": 1.0} if self.back else {"fdm": 1.0}
         self.taught_by = LEADING_UP if self.back else CONTINUING
         self.continued_by = self.taught_by
-        self.needs = ("last",) if self.back else ("first",)
+        self.needs = ("last",) if self.back else ()
 
     def layout(self, first: int, last: int) -> Layout:
         """All frames at the given end are looked at."""

@@ -22,7 +22,6 @@ class Loop(MaskedTask):
     own_masks = {"ends": 3.0, "none": 1.0}
     taught_by = BETWEEN
     continued_by = BETWEEN
-    needs = ("first",)
 
     def layout(self, first: int, last: int) -> Layout:
         """The first frames, and as many copies of them after the end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.contracts import Layout
 from components.masked_task import MaskedTask
+from components.training_masks import NOTHING_GIVEN
 from zoo.component import Config, component
 
 
@@ -18,7 +19,7 @@ class TextToVideo(MaskedTask):
         pass
 
     own_masks = {"none": 1.0}
-    taught_by = ("none", "fdm")
+    taught_by = NOTHING_GIVEN
 
     def layout(self, first: int, last: int) -> Layout:
         """Given frames are not looked at."""

@@ -48,6 +48,11 @@ class ByteTable(nn.Module):
         )
         self.norm = nn.LayerNorm(config.width)
 
+    def cut(self, caption: str) -> str | None:
+        """See contracts.TextEncoder."""
+        size = len(caption.encode("utf-8"))
+        return f"{size} bytes, of which {self.config.length} are read" if size > self.config.length else None
+
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to [B, S, E] and mask [B, S], S the longest one's bytes; an empty prompt is all False."""
         kept = [list(caption.encode("utf-8")[: self.config.length]) for caption in captions]

@@ -26,6 +26,10 @@ class NoText(nn.Module):
         super().__init__()
         self.config = config
 
+    def cut(self, caption: str) -> str | None:
+        """Nothing is read, and nothing missed."""
+        return None
+
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Empty embeddings [B, 0, 0] and mask [B, 0], on the CPU: move them as any batch."""
         return torch.zeros(len(captions), 0, 0), torch.zeros(len(captions), 0, dtype=torch.bool)

@@ -45,6 +45,14 @@ class OpenClip(nn.Module):
         """Stays in evaluation mode: a frozen tower has no dropout to train."""
         return super().train(False)
 
+    def cut(self, caption: str) -> str | None:
+        """See contracts.TextEncoder; start and end of text count as tokens."""
+        limit = self.tokenizer.context_length
+        # No prompt has more tokens than bytes, but for the two at its ends.
+        index = self.tokenizer([caption], context_length=max(limit, len(caption.encode("utf-8")) + 2))
+        size = int((index != _filler(self.tokenizer)).sum())
+        return f"{size} tokens, of which {limit} are read" if size > limit else None
+
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to [B, S, E] and mask [B, S], True from start to end of text; an empty prompt is all False."""
