@@ -144,6 +144,9 @@ class Backbone(Protocol):
     not those of z.
     """
 
+    grain: tuple[int, int, int]
+    """Latent frames, rows and columns of one token; a side that it does not divide is padded."""
+
     def forward(
         self, z: Sequence[Tensor] | Tensor, window: Window, condition: Condition, memory: Memory | None = None
     ) -> Sequence[Tensor] | Tensor:

@@ -39,7 +39,7 @@ def starts_of(rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> tuple[tupl
 
 
 def kept_columns(patches: Sequence[Tensor], window: Window) -> list[Tensor]:
-    """Per-clip [F, H, W, D] to [F, kept, 1, D], the columns that the window keeps, in (y, x) order; all: as they are."""
+    """Per-clip [F, H, W, D] to [F, kept, 1, D] in (y, x) order; as they are where the window drops no columns."""
     if window.columns is None:
         return list(patches)
     return [rearrange(p[:, kept], "f n d -> f n 1 d") for p, kept in zip(patches, window.columns, strict=True)]

@@ -1,6 +1,7 @@
 """One recipe from data to trained model: which stage is needed, what names it, and what it finds done already.
 
     data set ─ frames on disk ─▶ tokenizer (stage 1) ─ latents on disk ─▶ generator (stage 2) ─▶ ZooModel
+                             └─▶ captioner (stage 0, zoo/captioning.py) ─ captions ──┘
 
 Every stage lives in a folder named by the hash of what influences it (zoo/store.py), so a second run trains nothing,
 and sweep points that differ only in sampling share one generator.
@@ -13,7 +14,7 @@ from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import compose
+from zoo import captioning, compose
 from zoo.errors import UserError
 from zoo.progress import say
 from zoo.stage_key import STAGE_1_SOURCE, STAGE_2_SOURCE, full, module_of, source_of
@@ -56,7 +57,7 @@ class Pipeline:
         return compose.build("reader", self.recipe.part("reader")).version if opens_files else ""
 
     @property
-    def _hardware_choices(self) -> dict[str, Any]:
+    def hardware_choices(self) -> dict[str, Any]:
         """What of `trainer` can change a result; how often it logs or saves cannot."""
         trainer = self.recipe.trainer
         return {"devices": trainer.devices, "strategy": trainer.strategy, "precision": trainer.precision}
@@ -73,14 +74,19 @@ class Pipeline:
             "tokenizer": full("tokenizer", recipe.part("tokenizer")),
             "train": recipe.train.tokenizer.model_dump(mode="json"),
             "init_from": recipe.train.init_from,
-            "trainer": self._hardware_choices,
+            "trainer": self.hardware_choices,
             DIGEST_KEY: source_of(*modules),
         }
 
     @cached_property
     def tokenizer_dir(self) -> StageDir:
         """Where stage 1 is, or will be."""
-        return self._find("tokenizer", self.tokenizer_key)
+        return self.find("tokenizer", self.tokenizer_key)
+
+    @cached_property
+    def captioning(self) -> captioning.Captioning:
+        """Stage 0: asked for only where stage 2 learns from synthetic captions."""
+        return captioning.Captioning(self)
 
     @cached_property
     def generator_key(self) -> dict[str, Any]:
@@ -90,27 +96,27 @@ class Pipeline:
         for option in compose.decoding_options(recipe):
             del parts["objective"][option]  # enters the key of what is sampled
         modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
-        training = recipe.train.generator.model_dump(mode="json")
         return {
             "tokenizer": self.tokenizer_dir.name,
+            **self.captioning.named,
             "parts": parts,
-            "train": training,
+            "train": captioning.generator_training(recipe),
             "init_from": recipe.train.init_from,
-            "trainer": self._hardware_choices,
+            "trainer": self.hardware_choices,
             DIGEST_KEY: source_of(*modules, *STAGE_2_SOURCE),
         }
 
     @cached_property
     def generator_dir(self) -> StageDir:
         """Where stage 2 is, or will be."""
-        return self._find("generator", self.generator_key)
+        return self.find("generator", self.generator_key)
 
     @property
     def seed(self) -> int:
         """The generator's training seed, which is the recipe's unless it has its own."""
         return int(self.recipe.train.generator.seed or 0)
 
-    def _find(self, stage: str, key: dict[str, Any]) -> StageDir:
+    def find(self, stage: str, key: dict[str, Any]) -> StageDir:
         folder = self.store.stage_dir(stage, key)
         if folder.done or self.reuse != "stale":
             return folder
@@ -190,7 +196,7 @@ class Pipeline:
         from zoo.stages.generator import GeneratorStage
 
         settings = self.recipe.train.generator
-        latents = self.latents(tokenizer)
+        latents = self.captioning.mixed(self.latents(tokenizer), self.seed)
         self._start_from("generator", generator)
         batches = GeneratorBatches(
             latents,
@@ -201,6 +207,8 @@ class Pipeline:
             steps=settings.steps,
             seed=self.seed,
             actions=settings.actions,
+            packing=compose.build("packing", self.recipe.part("packing")),
+            grain=generator.network.grain,
         )
         stage = GeneratorStage(
             generator.network, generator.objective, generator.noise, generator.text_encoder, settings, seed=self.seed
@@ -210,9 +218,14 @@ class Pipeline:
         fit(stage, batches, self.generator_dir, self.recipe.trainer, settings)
 
     def _stage(self, name: str, folder: StageDir, train: Any, part: Any) -> None:
-        """Train unless done, then load the weights; keeps the clock and says what it did."""
+        """Train unless done, then load the weights."""
         from zoo.stages.weights import load_weights
 
+        self.see_to(name, folder, train)
+        load_weights(folder, part)
+
+    def see_to(self, name: str, folder: StageDir, train: Any) -> None:
+        """Train unless done; keeps the clock and says what it did."""
         began = perf_counter()
         if folder.done:
             self._say_done(folder)
@@ -223,10 +236,9 @@ class Pipeline:
             train()
         self.seconds[name] = perf_counter() - began
         self.trained_seconds[name] = float(folder.facts().get("seconds", 0.0))
-        load_weights(folder, part)
 
     def _parents(self, stage: str) -> dict[str, str]:
-        return {} if stage == "tokenizer" else {"tokenizer": self.tokenizer_dir.name}
+        return {"tokenizer": self.tokenizer_dir.name, **self.captioning.named} if stage == "generator" else {}
 
     def _start_from(self, stage: str, part: Any) -> None:
         """``train.init_from=RUN``: start from another run's weights, which must fit."""

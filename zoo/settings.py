@@ -48,6 +48,20 @@ class TokenizerTraining(Settings):
     )
 
 
+class CaptionerTraining(Settings):
+    """Stage 0, of a captioner that is trained here; it runs where train.generator.synthetic_share is above 0."""
+
+    steps: int = Field(600, ge=0, description="optimiser steps")
+    batch: Positive = Field(16, description="clips per step, dealt out over the processes")
+    lr: Rate = Field(2e-3, description="peak learning rate, after the warm-up")
+    clips: Positive = Field(1000, description="the curated set: so many captioned training clips, the first ones")
+    seed: Seed = Field(0, description="initial weights and batches")
+    warmup: int = Field(50, ge=0, description="steps of linear warm-up before the cosine decay")
+    weight_decay: Weight = Field(0.01, description="AdamW's decoupled weight decay")
+    ema: Fraction = Field(0.99, description="decay of the averaged weights; 0 turns averaging off")
+    grad_clip: Weight = Field(1.0, description="gradients are clipped to this norm; 0 turns clipping off")
+
+
 class GeneratorTraining(Settings):
     """Stage 2, on latents; frames are latent frames."""
 
@@ -58,6 +72,9 @@ class GeneratorTraining(Settings):
     masks: dict[str, Weight] = Field(
         {"fdm": 1.0}, description="mask distribution → weight; the task says which distributions it knows"
     )
+    synthetic_share: Probability = Field(
+        0.0, description="share of the clips whose caption is the captioner's; 0 trains no captioner"
+    )
     text_dropout: Probability = Field(0.0, description="share of windows trained without their prompt")
     camera_dropout: Probability = Field(0.0, description="share of windows trained without actions and poses")
     history_dropout: Probability = Field(
@@ -67,6 +84,9 @@ class GeneratorTraining(Settings):
         0.0, description="half of the windows show observed frames noised to a level up to this, and say so"
     )
     actions: bool = Field(True, description="whether the actions of the data set are given to the network")
+    weighting: Literal["clip", "token"] = Field(
+        "clip", description="what counts the same in the loss: every clip whatever its size, or every latent token"
+    )
     latent: Literal["quantised", "unquantised"] = Field(
         "quantised", description="of a discrete tokenizer: diffusion sees the codes, or what they were chosen for"
     )
@@ -81,6 +101,7 @@ class TrainSettings(Settings):
     """The training stages."""
 
     tokenizer: TokenizerTraining = TokenizerTraining.model_validate({})
+    captioner: CaptionerTraining = CaptionerTraining.model_validate({})
     generator: GeneratorTraining = GeneratorTraining.model_validate({})
     init_from: str | None = Field(None, description="a run whose weights the stages start from, to fine-tune")
 

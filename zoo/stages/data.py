@@ -19,9 +19,10 @@ from torch import Tensor
 from components.contracts import Window
 from zoo.errors import BadValue
 from zoo.progress import say
+from zoo.stages.row_filling import kept_columns, step_clips
 
 if TYPE_CHECKING:
-    from components.contracts import Task
+    from components.contracts import Packing, Task
     from zoo.stages.cache import FrameCache, LatentCache, LatentEpisode
 
 
@@ -46,8 +47,8 @@ def _map(value: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         return getattr(value, method)(*args, **kwargs)
     if isinstance(value, Window):
         return replace(value, **{f.name: _map(getattr(value, f.name), method, *args, **kwargs) for f in fields(value)})
-    if isinstance(value, list) and value and isinstance(value[0], Tensor):
-        return [_map(one, method, *args, **kwargs) for one in value]
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
+        return type(value)(_map(one, method, *args, **kwargs) for one in value)
     return value
 
 
@@ -113,6 +114,7 @@ class TokenizerBatches:
         self.excluded = len(cache) - sum(map(len, self.groups))
         """Clips that are shorter than `frames`."""
         self._weights = np.array([len(group) for group in self.groups]) / max(1, len(cache) - self.excluded)
+        self.dealt = ("train.tokenizer.batch", batch)
 
     def __len__(self) -> int:
         return self.steps
@@ -176,7 +178,10 @@ def to_video(frames_bthwc: np.ndarray) -> Tensor:
 
 
 class GeneratorBatches:
-    """Item `step` is that step's GeneratorBatch: for each clip an episode, and the window the task draws from it."""
+    """Item `step` is that step's GeneratorBatch: the clips that the packing wants, the window the task draws of each.
+
+    Which clips those are is decided in zoo/stages/row_filling.py.
+    """
 
     def __init__(
         self,
@@ -191,28 +196,48 @@ class GeneratorBatches:
         actions: bool = True,
         rank: int = 0,
         world: int = 1,
+        packing: Packing | None = None,
+        grain: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
-        """`actions=False` leaves actions out even where the data has them. Raises BadValue for an empty cache."""
+        """Raises BadValue for an empty cache, and for a clip that is longer than a row may be.
+
+        Args:
+            actions: False leaves actions out even where the data has them.
+            packing: says which clips share a step and what is dropped of them; None draws `batch` of any clips.
+            grain: of the backbone: latent frames, rows and columns of one token.
+        """
         if len(cache) == 0:
             raise BadValue("there is no training clip to make batches of: check the data set's folder and split.")
         self.cache, self.task, self.window, self.masks = cache, task, window, dict(masks)
         self.batch, self.steps, self.seed, self.actions = batch, steps, seed, actions
         self.rank, self.world = rank, world
+        shapes = [(min(window, f), h, w) for f, _, h, w in (cache.shape(clip) for clip in range(len(cache)))]
+        self.step_clips = step_clips(shapes, packing, grain, batch, seed)
+        self.dealt = self.step_clips.dealt
+        self._kept = [] if packing is None else kept_columns(shapes, packing, grain)
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> GeneratorBatch:
-        rng = np.random.default_rng([self.seed, step])
-        clips = []
-        for number in range(self.batch):
-            episode = self.cache.episode(int(rng.integers(len(self.cache))))
-            indices, observed = self.task.draw(
-                frames=episode.frames, window=self.window, masks=self.masks, rng=rng, poses=episode.poses
-            )
-            if number % self.world == self.rank:
-                clips.append((episode, np.asarray(indices), np.asarray(observed, dtype=bool)))
-        return collate(clips, actions=self.actions)
+        drawn = self.step_clips.windows(step, self.rank, self.world, self._drawn)
+        batch = collate([(episode, indices, observed) for episode, indices, observed, _ in drawn], actions=self.actions)
+        columns = [one for *_, one in drawn if one is not None]
+        return replace(batch, window=replace(batch.window, columns=tuple(columns))) if columns else batch
+
+    def _drawn(
+        self, clip: int, rng: np.random.Generator
+    ) -> tuple[LatentEpisode, np.ndarray, np.ndarray, Tensor | None]:
+        """Episode, indices [F], observed [F], and the columns kept: bool [H, W] in tokens, None where all are."""
+        episode = self.cache.episode(clip)
+        indices, observed = self.task.draw(
+            frames=episode.frames, window=self.window, masks=self.masks, rng=rng, poses=episode.poses
+        )
+        columns = None
+        if self._kept:
+            (height, width), kept = self._kept[clip]
+            columns = torch.from_numpy(rng.permutation(height * width).reshape(height, width) < kept)
+        return episode, np.asarray(indices), np.asarray(observed, dtype=bool), columns
 
 
 def collate(clips: Sequence[tuple[LatentEpisode, np.ndarray, np.ndarray]], *, actions: bool) -> GeneratorBatch:

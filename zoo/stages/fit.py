@@ -44,7 +44,8 @@ def fit(
     Args:
         stage: a TokenizerStage or GeneratorStage; on return its modules hold the final (averaged) weights, in eval
             mode. What its `finish` returns joins the facts, and its `watchers`, if any, look on.
-        batches: item `step` is that step's batch; has `batch`, `steps`, `seed`, `rank` and `world`.
+        batches: item `step` is that step's batch; has `dealt` (key of the recipe and number of what
+            is dealt out over the processes), `steps`, `seed`, `rank` and `world`.
         trainer_settings: the recipe's `trainer`: accelerator, devices, strategy, precision, log_every,
             checkpoint_every.
         settings: the recipe's `train.<stage>`: steps, ema (0 for none), grad_clip (0 for none).
@@ -220,10 +221,11 @@ class StepData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
-        if self.batches.batch % trainer.world_size:
+        key, count = self.batches.dealt
+        if count % trainer.world_size:
             raise BadValue(
-                f"a batch of {self.batches.batch} clips cannot be dealt out evenly to {trainer.world_size} processes: "
-                "choose a train.*.batch that divides by their number."
+                f"{key}={count} cannot be dealt out evenly to {trainer.world_size} processes: choose a multiple of "
+                "their number."
             )
         self.batches.rank, self.batches.world = trainer.global_rank, trainer.world_size
         steps = _Steps(trainer.global_step, self.batches.steps)

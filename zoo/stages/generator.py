@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from components.contracts import Condition, TokenObjective, Window
 from zoo.stages.data import GeneratorBatch
+from zoo.stages.loss_mean import mean_over_clips, mean_over_places, mean_where
 from zoo.stages.optimiser import adamw, as_settings
 from zoo.stages.outside import Outside
 
@@ -21,8 +22,9 @@ from zoo.stages.outside import Outside
 class GeneratorStage(LightningModule):
     """Loss: mean over clips of the mean over latent frames of weight(t)·|prediction - target|², observed frames given.
 
-    Under a token objective, of what its `errors` says of a frame: nats in place of squares.
-    Every clip counts the same, whatever its size. Levels, noise and dropouts depend on (seed, step, rank) alone.
+    Under a token objective, of what its `errors` says of a frame: nats in place of squares. `weighting: token` takes
+    one mean over all places of all latent frames instead (zoo/stages/loss_mean.py). Columns that are dropped are in
+    neither. Levels, noise and dropouts depend on (seed, step, rank) alone.
     """
 
     def __init__(
@@ -79,13 +81,31 @@ class GeneratorStage(LightningModule):
         if isinstance(self.objective, TokenObjective):  # which hides tokens in place of adding noise
             draws = _generator(batch.z[0].device, self.seed, step, self.global_rank, 1)
             errors = self.objective.errors(self.network, batch.z, batch.window, condition, draws)
-            return mean_over_clips(errors, valid & ~observed)
+            return self._mean(errors, batch)
         noise = self._noise(batch.z, step)
         if isinstance(batch.z, Tensor):
             errors = self._errors(batch.z, noise, batch.window, condition)
         else:
             errors = self._mixed_errors(batch.z, noise, batch.window, condition)
-        return mean_over_clips(errors * self._weights(level, batch.window), valid & ~observed)
+        return self._mean(errors * self._weights(level, batch.window), batch)
+
+    def _mean(self, values: Tensor, batch: GeneratorBatch) -> Tensor:
+        """Of per-frame values [B, F], over the latent frames of the clips of all processes."""
+        asked = batch.window.valid & ~batch.window.observed
+        if getattr(self.settings, "weighting", "clip") == "clip":
+            return mean_over_clips(values, asked)
+        if batch.window.columns is None:
+            places = torch.tensor([z.shape[-2] * z.shape[-1] for z in batch.z], device=values.device)
+        else:
+            places = torch.stack([judged.sum() for judged in self._judged(batch.z, batch.window)])
+        return mean_over_places(values, asked, places)
+
+    def _judged(self, zs: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
+        """Per clip bool [H, W]: the places of its latents that lie in columns which are kept."""
+        assert window.columns is not None
+        _, ph, pw = self.network.grain
+        spread = [repeat(kept, "h w -> (h ph) (w pw)", ph=ph, pw=pw) for kept in window.columns]
+        return [judged[: z.shape[-2], : z.shape[-1]] for judged, z in zip(spread, zs, strict=True)]
 
     def _without_history(self, batch: GeneratorBatch, step: int) -> GeneratorBatch:
         """In a share history_dropout of the windows every frame is to be made: the branch that history guidance needs.
@@ -98,8 +118,7 @@ class GeneratorStage(LightningModule):
         keep = torch.rand(len(batch), generator=_generator("cpu", self.seed, step, self.global_rank, 2)) >= share
         keep = keep.to(batch.window.observed.device)[:, None]
         times = torch.where(keep, batch.window.times, batch.window.times - batch.window.times[:, :1])
-        window = Window(times, batch.window.observed & keep, batch.window.valid)
-        return replace(batch, window=window)
+        return replace(batch, window=replace(batch.window, times=times, observed=batch.window.observed & keep))
 
     def _history_level(self, count: int, step: int) -> Tensor:
         """[B, 1]: the noise level of each window's observed frames, told to the network: what stabilisation needs."""
@@ -111,8 +130,10 @@ class GeneratorStage(LightningModule):
         """Squared error [B, F] of clips of one size."""
         z_t = self._noisy(z_bcfhw, noise, condition.level, window.observed)
         target = self.objective.target(z_bcfhw, noise, condition.level)
-        prediction = self.network(z_t, window, condition)
-        return reduce((prediction.float() - target) ** 2, "b c f h w -> b f", "mean")
+        squares = (self.network(z_t, window, condition).float() - target) ** 2
+        if window.columns is None:
+            return reduce(squares, "b c f h w -> b f", "mean")
+        return torch.stack([mean_where(*pair) for pair in zip(squares, self._judged(z_bcfhw, window), strict=True)])
 
     def _mixed_errors(
         self, zs: Sequence[Tensor], noises: Sequence[Tensor], window: Window, condition: Condition
@@ -125,9 +146,10 @@ class GeneratorStage(LightningModule):
         ]
         predictions = self.network(z_t, window, condition)
         errors = torch.zeros_like(condition.level)
+        judged = [None] * len(zs) if window.columns is None else self._judged(zs, window)
         for b, (prediction, z, noise, t) in enumerate(zip(predictions, zs, noises, levels, strict=True)):
             target = self.objective.target(z[None], noise[None], t)[0]
-            errors[b, : z.shape[1]] = reduce((prediction.float() - target) ** 2, "c f h w -> f", "mean")
+            errors[b, : z.shape[1]] = mean_where((prediction.float() - target) ** 2, judged[b])
         return errors
 
     def _noisy(self, z_bcfhw: Tensor, noise: Tensor, level: Tensor, observed: Tensor) -> Tensor:
@@ -193,12 +215,6 @@ class GeneratorStage(LightningModule):
         rows = [known[caption] for caption in captions]
         pad = torch.nn.utils.rnn.pad_sequence
         return pad([text for text, _ in rows], batch_first=True), pad([mask for _, mask in rows], batch_first=True)
-
-
-def mean_over_clips(values: Tensor, asked: Tensor) -> Tensor:
-    """Mean over clips of each clip's mean of `values` [B, F] where `asked` [B, F]."""
-    per_clip = torch.where(asked, values, 0.0).sum(1) / asked.sum(1).clamp_min(1)
-    return per_clip.mean()
 
 
 def _generator(device: Any, *key: int) -> torch.Generator:
