@@ -187,6 +187,23 @@ def test_time_is_causal_among_latent_frames_and_history_ends() -> None:
         assert gap[0] > 1e-4 and gap[1:].max() < 1e-5
 
 
+@every_core
+def test_token_by_token_equals_the_whole_frame(parts: tuple) -> None:
+    """Raster decoding [frame by frame, one token a call] is the masked pass over the frame, given the same memory."""
+    net = build(*parts, patch=(1, 1, 1))
+    if not hasattr(net.attention, "layout_next"):
+        pytest.skip("this attention makes no frame token by token")
+    z, window, condition = batch([[1, 1, 0], [1, 1, 0]], side=2)
+    with torch.no_grad():
+        memory = net.remember(*frames_of(z, window, condition, torch.tensor([[0, 1], [0, 1]])))
+        last, own, told = frames_of(z, window, condition, torch.tensor([[2], [2]]))
+        own = replace(own, raster=torch.ones_like(own.observed))
+        whole = net(last, own, told, memory)
+        frame = net.begin_frame(own, told, memory, tuple(last.shape[-2:]))
+        said = torch.stack([net.next_token(token, frame) for token in last[:, :, 0].flatten(2).unbind(-1)], dim=-1)
+    close(said.unflatten(-1, last.shape[-2:]), whole[:, :, 0])
+
+
 # ------------------------------------------------------------------------------------------------ packing and sizes
 
 
@@ -282,7 +299,7 @@ def test_sides_that_the_patch_does_not_divide(patch: tuple[int, int, int]) -> No
 # ------------------------------------------------------------------------------------------------ conditions
 
 
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("pose_encoding", registry.names("pose_encoding"))
 def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) -> None:
     net = build(conditioning=conditioning, pose_encoding=pose_encoding)
@@ -302,11 +319,14 @@ def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) 
         out = net(z, window, told)
         for name, value in changes.items():
             assert (net(z, window, replace(told, **{name: value})) - out).abs().max() > 1e-4, name
+        marked = replace(window, observed=torch.zeros_like(window.observed))
+        assert (net(z, marked, told) - out).abs().max() > 1e-4, "observed"
 
 
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("pose_encoding", registry.names("pose_encoding"))
-def test_a_dropped_camera_and_prompt_leave_no_trace(pose_encoding: str) -> None:
-    net = build(pose_encoding=pose_encoding)
+def test_a_dropped_camera_and_prompt_leave_no_trace(conditioning: str, pose_encoding: str) -> None:
+    net = build(conditioning=conditioning, pose_encoding=pose_encoding)
     z, window, told = batch([[1, 0, 0], [1, 0, 0]])
     told = replace(told, camera=torch.tensor([False, False]), text_mask=torch.zeros_like(told.text_mask))
     other = replace(told, poses=told.poses + 1, actions=told.actions + 1, text=told.text + 1)
@@ -315,9 +335,11 @@ def test_a_dropped_camera_and_prompt_leave_no_trace(pose_encoding: str) -> None:
         close(net(z, window, told), net(z, window, replace(told, text=None, text_mask=None)))
 
 
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-def test_a_new_network_predicts_zero_and_still_learns(conditioning: str) -> None:
-    net = build(conditioning=conditioning, random=False)
+@pytest.mark.parametrize(
+    "options", [*({"conditioning": n} for n in CONDITIONINGS), *({"position": n} for n in POSITIONS)], ids=str
+)
+def test_a_new_network_predicts_zero_and_still_learns(options: dict) -> None:
+    net = build(random=False, **options)
     z, window, told = batch([[1, 0, 0, 0], [0, 1, 0, 0]])
     assert not net(z, window, told).any()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)

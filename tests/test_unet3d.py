@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from test_backbone import ACTIONS, ATTENTIONS, CHANNELS, PARTS, TEXT, batch, close, frames_of
+from test_backbone import ACTIONS, ATTENTIONS, CHANNELS, CONDITIONINGS, FEW, POSITIONS, TEXT, batch, close, frames_of
 
 from components.backbone.unet3d import UNet3d
 from components.contracts import Condition, Window
 from components.frame_convolution import FrameResBlock
 from zoo import registry
 
-TINY = {"width": 8, "depth": 1, "heads": 2}
+TINY = {"width": 12, "depth": 1, "heads": 2}
 LEVELS = [{"attention_levels": ()}, {"attention_levels": (0,)}, {"multipliers": (1, 1, 2), "depth": 2}]
 
 
@@ -77,7 +78,7 @@ def check_memory(net: UNet3d, side: int = 4) -> None:
             assert (alone - whole).abs().max() > 1e-3, "what is remembered must matter, or this test shows nothing"
 
 
-@pytest.mark.parametrize("parts", PARTS[::5], ids=str)  # five shares no factor with the axes, so all names occur
+@pytest.mark.parametrize("parts", FEW, ids=str)
 def test_memory_equals_the_whole_window(parts: tuple) -> None:
     check_memory(build(*parts))
 
@@ -88,7 +89,7 @@ def test_memory_at_other_levels_and_odd_sides(attention: tuple, options: dict) -
     check_memory(build(attention, **options), side=5)
 
 
-@pytest.mark.parametrize("parts", PARTS[:: max(1, len(PARTS) // 12)], ids=str)
+@pytest.mark.parametrize("parts", FEW, ids=str)
 def test_no_latent_frame_changes_an_observed_activation(parts: tuple) -> None:
     net = build(*parts)
     activations: list[torch.Tensor] = []
@@ -137,10 +138,14 @@ def test_frames_meet_in_attention_alone() -> None:
 # ------------------------------------------------------------------------------------------------ sizes
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
-def test_a_mixed_batch_equals_each_clip_alone(attention: tuple, conditioning: str) -> None:
-    net = build(attention, conditioning, qk_norm=False)
+PAIRS = list(itertools.product(ATTENTIONS, CONDITIONINGS))
+TURNS = [(*pair, POSITIONS[i % len(POSITIONS)]) for i, pair in enumerate(PAIRS)]
+"""Positions take turns: each meets every conditioning or nearly, and tests/test_backbone.py has the whole product."""
+
+
+@pytest.mark.parametrize("parts", TURNS, ids=str)
+def test_a_mixed_batch_equals_each_clip_alone(parts: tuple) -> None:
+    net = build(*parts, qk_norm=False)
     _, window, condition = batch([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
     sizes = [(4, 4, 4), (2, 2, 6), (3, 5, 3), (1, 4, 4), (2, 2, 6)]
     window = replace(window, valid=torch.arange(4) < torch.tensor([f for f, _, _ in sizes])[:, None])
@@ -198,7 +203,7 @@ def test_filler_slots_of_a_tensor_are_seen_by_nobody(attention: tuple) -> None:
 # ------------------------------------------------------------------------------------------------ conditions, weights
 
 
-@pytest.mark.parametrize("conditioning", registry.names("conditioning"))
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("pose_encoding", registry.names("pose_encoding"))
 def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) -> None:
     net = build(conditioning=conditioning, pose_encoding=pose_encoding)
@@ -220,15 +225,17 @@ def test_every_signal_reaches_the_output(conditioning: str, pose_encoding: str) 
             assert (net(z, window, replace(told, **{name: value})) - out).abs().max() > 1e-4, name
         marked = replace(window, observed=torch.zeros_like(window.observed))
         assert (net(z, marked, told) - out).abs().max() > 1e-4, "observed"
-        dropped = replace(told, camera=torch.tensor([False, False]))
-        other = replace(dropped, poses=told.poses + 1, actions=told.actions + 1)
+        dropped = replace(told, camera=torch.tensor([False, False]), text_mask=torch.zeros_like(told.text_mask))
+        other = replace(dropped, poses=told.poses + 1, actions=told.actions + 1, text=told.text + 1)
         close(net(z, window, dropped), net(z, window, other))
+        close(net(z, window, dropped), net(z, window, replace(dropped, text=None, text_mask=None)))
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        *({"conditioning": name} for name in registry.names("conditioning")),
+        *({"conditioning": name} for name in CONDITIONINGS),
+        *({"position": name} for name in POSITIONS),
         *({"pose_encoding": name} for name in registry.names("pose_encoding")),
         *({"conditioning": "concat"} | LEVELS[0], LEVELS[1], LEVELS[2]),
     ],
