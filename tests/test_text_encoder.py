@@ -111,3 +111,11 @@ def test_open_clip_refusals_name_the_cure(tiny: Path, tmp_path: Path) -> None:
         build("open_clip", tiny)
     with pytest.raises(BadValue, match="nowhere"):
         build("open_clip", tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("name", registry.names("text_encoder"))
+def test_what_is_cut_off_a_prompt_is_said(name: str, tiny: Path) -> None:
+    encoder = build(name, tiny)
+    assert encoder.cut("") is None and encoder.cut("a red ball") is None
+    said = encoder.cut("a red ball " * 40)
+    assert said is None if name == "none" else "are read" in said
