@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,6 +124,29 @@ def test_calls_are_those_the_sampling_engine_makes(rollout, guidance):
     assert said["plan_steps"] == len(spent.seconds_by_step)
     assert said["canvas_bytes"] == 4 * canvases[0].frames * np.prod(canvases[0].shape)
     assert said["latent_frames"] - said["observed_frames"] == spent.frames_made
+
+
+@pytest.mark.parametrize("solver", [name for name in registry.names("solver") if name != "none"])
+def test_calls_of_a_walk_are_those_a_solver_makes(solver):
+    found = recipe(f"solver={{name: {solver}, steps: 3}}", "rollout=autoregressive")
+    built, objective = (compose.build(axis, found.part(axis)) for axis in ("solver", "objective"))
+    z, asked = torch.ones(1, 2, 1, 2, 2), []
+
+    def estimate(z, t):
+        asked.append(t)
+        return 0.9 * z
+
+    for t, s in pairwise(built.times(objective)):
+        t, s = (torch.full((1, 1), level) for level in (t, s))
+        z = built.step(z, estimate(z, t), t, s, objective, lambda: torch.ones(1, 2, 1, 2, 2), estimate)
+    assert len(asked) == built.calls(objective)
+    said, _ = cost(found)
+    assert said["network_calls"] == said["plan_steps"] * (built.calls(objective) + 1)  # and one to remember
+
+
+def test_guidance_of_scale_1_is_planned_as_none():
+    plain, one = (cost(recipe(*edits))[0] for edits in ((), ("guidance={name: classifier_free, scale: 1.0}",)))
+    assert one["network_calls"] == plain["network_calls"] and one["flops"] == plain["flops"]
 
 
 def test_flops_are_the_sum_over_steps_and_memory_pays():

@@ -116,6 +116,35 @@ def test_cost_counts_network_calls():
     assert len(cost.seconds_by_step) == steps
 
 
+def test_a_solver_that_asks_twice_is_charged_for_it_and_guided_twice():
+    solver = registry.build("solver", "heun", {"steps": 3})
+    _, cost = build_engine(solver=solver).paint([request(0)])
+    steps = -(-(FRAMES - 4) // 3)
+    assert cost.network_calls == steps * (solver.calls(None) + 1) == steps * (5 + 1)
+    guidance = registry.build("guidance", "history", {"scales": [2.0]})
+    plain, guided = (build_engine(solver=solver, **also) for also in ({}, {"guidance": guidance}))
+    _, cost = guided.paint([request(0)])
+    assert cost.network_calls == steps * (2 * 5 + 1)  # the branch without history has nothing to remember
+    assert not torch.allclose(plain.generate([request(0)])[0], guided.generate([request(0)])[0])
+
+
+def test_heun_walks_alike_alone_and_in_a_batch_with_and_without_memory():
+    solver = registry.build("solver", "heun", {"steps": 3})
+    requests = [request(number) for number in range(2)]
+    together = build_engine(solver=solver).generate(requests)
+    for changes in ({"batch": 1}, {"cache": False}):
+        for a, b in zip(together, build_engine(solver=solver, **changes).generate(requests), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-4 * float(a.abs().max().clamp_min(1)))
+
+
+def test_guidance_of_scale_1_costs_and_gives_what_none_does():
+    plain, cost = build_engine().paint([request(0)])
+    one = registry.build("guidance", "classifier_free", {"scale": 1.0, "drop": "camera", "rescale": 0.7})
+    guided, same = build_engine(guidance=one).paint([request(0)])
+    assert same.network_calls == cost.network_calls
+    assert torch.equal(plain[0].read(range(FRAMES)), guided[0].read(range(FRAMES)))
+
+
 # ------------------------------------------------------------------------------------------- stopping and going on
 
 

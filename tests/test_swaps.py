@@ -14,6 +14,7 @@ from zoo.entry import guarded
 from zoo.run import main
 
 REFUSED = {
+    "captioner.coca": "synthetic_share",
     "dataset.moving_shapes": "needs poses",
     "dataset.trajectory_npz": "needs poses",
     "dataset.video_folder": "needs poses",
@@ -40,7 +41,7 @@ def arguments(swap: str) -> list[str]:
     axis, name = swap.split(".")
     own = [argument for argument in TINY if argument.startswith((f"{axis}.", f"{axis}="))]
     kept = [argument for argument in TINY if argument not in own]
-    stays = own if name in ("maze", "vizdoom", "vae", "euler", "ddim") else []
+    stays = own if name in ("maze", "vizdoom", "vae", "euler", "ddim", "heun", "ddpm") else []
     if axis == "backbone":
         return [*kept, f"backbone={{name: {name}, width: 16, depth: 1, heads: 2}}"]
     return [*kept, f"{axis}={name}", *(argument for argument in stays if "." in argument.partition("=")[0])]
