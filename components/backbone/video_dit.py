@@ -221,8 +221,12 @@ class VideoDiT(nn.Module):
         h, _ = self.last(x, frame.signal, tokens)
         return self.head(h)[:, 0]
 
+    def regions(self) -> list[nn.Module]:
+        """What torch.compile takes by itself: the blocks, which are all alike."""
+        return list(self.blocks)
+
     def _patches(self, z: Sequence[Tensor] | Tensor, window: Window) -> list[Tensor]:
-        """Per-clip [F, H, W, D]; the observed flag is one more channel before patches are cut, which groups have already."""
+        """Per-clip [F, H, W, D]; the observed flag is one more channel before patches are cut. Groups have theirs."""
         if self.span > 1:
             return [to_patches(clip, self.patch) for clip in z]
         mark = window.observed.to(z[0].dtype)
