@@ -39,9 +39,9 @@ def check_budget(recipe: Recipe, tokenizer: Any) -> None:
     What they do not tell is seen when batches are made, from the clips themselves.
     """
     data = _options(recipe, "dataset")
-    sizes = getattr(data, "sizes", None) or [getattr(data, "size", None)]
-    frames = getattr(data, "frames", None)
-    if not getattr(_options(recipe, "packing"), "budget", 0) or not frames or None in sizes:
+    frames, size = getattr(data, "frames", None), getattr(data, "size", None)
+    sizes: Any = getattr(data, "sizes", None) or (size and [size])
+    if not getattr(_options(recipe, "packing"), "budget", 0) or not frames or not sizes:
         return
     length = min(recipe.train.generator.window, tokenizer.latent_frames(frames))
     pairs = [(size, size) if isinstance(size, int) else tuple(size) for size in sizes]
