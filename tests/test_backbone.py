@@ -249,6 +249,32 @@ def test_packed_equals_padded_equals_alone(parts: tuple) -> None:
 
 
 @every_core
+def test_dropped_columns_are_dropped_alike_in_a_row_and_alone(parts: tuple) -> None:
+    """A kept token says where it is in the whole picture, and nothing of a dropped one reaches it."""
+    net = build(*parts, depth=1)
+    clips, window, condition = mixed()
+    kept = [
+        torch.tensor(k, dtype=torch.bool)
+        for k in ([[1, 0], [0, 1]], [[0, 1, 1]], [[1, 1], [0, 1], [1, 0]], [[1, 1], [1, 1]])
+    ]
+    with torch.no_grad():
+        by_itself = []
+        for b, clip in enumerate(clips):
+            cut, row = alone(b, window, condition)
+            by_itself += net([clip], replace(cut, columns=(kept[b],)), row)
+        for name in MIXED:
+            net.packing = registry.build("packing", name)
+            for mine, theirs in zip(
+                net(clips, replace(window, columns=tuple(kept)), condition), by_itself, strict=True
+            ):
+                close(mine, theirs)
+        other = [clip.detach().clone() for clip in clips]
+        other[0][..., :2, 2:] += 1  # one patch of a dropped column
+        close(net(other, replace(window, columns=tuple(kept)), condition)[0], by_itself[0])
+        assert (net(clips, window, condition)[0] - by_itself[0]).abs().max() > 1e-3
+
+
+@every_core
 def test_a_clip_of_a_packed_row_changes_no_other(parts: tuple) -> None:
     net = build(*parts, packing="navit", depth=1)
     clips, window, condition = mixed()
