@@ -13,7 +13,9 @@ from components.solver.ddim import DDIM
 from components.solver.ddpm import DDPM
 from components.solver.euler import Euler
 from components.solver.heun import Heun
+from zoo import pairings
 from zoo.errors import UnmetNeed
+from zoo.recipe import resolve
 
 PATHS = ["straight", "edm"]
 RIGHT = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers.*")
@@ -130,6 +132,17 @@ def test_heun_from_pure_noise_is_finite_along_both_paths():
 def test_heun_is_never_euler_in_silence():
     with pytest.raises(UnmetNeed, match="solver=euler"):
         Heun(Heun.Config()).step(latents(0), latents(1), full(0.5), full(0.4), OBJECTIVES["flow_matching"], pytest.fail)
+
+
+def test_heun_is_refused_where_a_plan_asks_once_a_step():
+    def check(*edits):
+        (recipe,) = resolve(["recipe=quickstart", "noise=per_frame", *edits], sweep=False)
+        pairings.check_noise(recipe, trained=recipe)
+
+    with pytest.raises(UnmetNeed, match=r"solver 'heun'.*rollout 'rolling'.*single call: choose solver=euler"):
+        check("rollout=rolling", "solver=heun")
+    check("rollout=autoregressive", "solver=heun")
+    check("rollout=rolling", "solver=ddpm")
 
 
 # ------------------------------------------------------------------------------------------------------- ddpm
