@@ -11,10 +11,10 @@ def clean(text: str) -> str:
 
 
 def protocol_key(record: Record) -> tuple:
-    """Equal for rows of one board: suite, version, world, context, overridden options and test content."""
+    """Equal for rows of one board: suite, version, world, task, context, overridden options and test content."""
     suite = record.suite
     options = digest(suite.options) if suite.modified else ""
-    chosen = str(suite.options.get("world", "")), str(suite.options.get("context", ""))
+    chosen = tuple(str(suite.options.get(choice, "")) for choice in ("world", "task", "context"))
     return suite.name, suite.version, *chosen, options, record.dataset.name, record.dataset.fingerprint
 
 
@@ -33,8 +33,11 @@ def heading(record: Record) -> tuple[str, str]:
     """Title and subtitle of a board: suite and version, with world and context where they are a choice; the data."""
     suite, data = record.suite, record.dataset
     world = suite.options.get("world")
-    given = "" if suite.options.get("judges") == "tokenizer" else f" · {suite.options.get('context')} context frames"
-    chosen = f" · {world}{given}" if world else ""
+    task, closing = suite.options.get("task"), suite.options.get("closing")
+    given = f" · {suite.options.get('context')} context frames" + (f" · {closing} closing frames" if closing else "")
+    given = "" if suite.options.get("judges", "generator") != "generator" else given
+    chosen = f" · {world}" if world else ""
+    chosen += (f" · {task}" if task else "") + (given if world or task else "")
     modified = f", modified: {suite.options}" if suite.modified else ""
     return (
         clean(f"{suite.name} v{suite.version}{chosen}"),

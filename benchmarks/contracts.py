@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """One generated video beside its truth. The first ``context`` frames were given and are never scored."""
+    """One generated video beside its truth. The frames that were given, at either end, are never scored."""
 
     fake: np.ndarray
     """uint8 [T, H, W, 3]."""
@@ -38,6 +38,18 @@ class Scored:
     """int8 [T], see benchmarks/frame_types.py; None where there are no poses."""
     tour: str = ""
     """Kind of camera path, such as ``loop`` or ``wobbled_loop``; empty where unknown."""
+    closing: int = 0
+    """Frames given at the end."""
+
+    @property
+    def stop(self) -> int:
+        """Where the made frames end."""
+        return len(self.real) - self.closing
+
+    @property
+    def made(self) -> slice:
+        """The frames that were made."""
+        return slice(self.context, self.stop)
 
 
 class Score(NamedTuple):

@@ -37,7 +37,7 @@ def check_enough(suite: Suite, clips: Sequence[Clip], *, dataset: str, cure: str
     check_needs(suite.metrics, "metric", clips)
     quick = suite.model_copy(update={"resamples": 10})
     for entry, metric in zip(suite.metrics, build_metrics(quick, dataset, unseeing).values(), strict=True):
-        needed = _videos_needed(metric, suite.context, clips)
+        needed = _videos_needed(metric, suite, clips)
         if needed is None:
             raise BadValue(
                 f"metric '{_called(entry)}' finds nothing to measure in these {len(clips)} videos{_chosen(entry)}: "
@@ -61,11 +61,11 @@ def _chosen(entry: Entry) -> str:
     return f" (of them it looks at {', '.join(said)} alone)" if said else ""
 
 
-def _videos_needed(metric: MetricPart, context: int, clips: Sequence[Clip]) -> int | None:
+def _videos_needed(metric: MetricPart, suite: Suite, clips: Sequence[Clip]) -> int | None:
     """How many videos, these and then copies of them, until the metric gives a value; None where copies do not help."""
     for count in range(1, max(len(clips), TRIED) + 1):
         clip = clips[(count - 1) % len(clips)]
-        metric.update(scored(clip.frames, clip, context, f"{clip.episode}#{count}"))
+        metric.update(scored(clip.frames, clip, suite.context, f"{clip.episode}#{count}", suite.closing))
         if metric.compute():
             return count
     return None

@@ -45,10 +45,12 @@ def episodes(suite: Suite, dataset: Dataset) -> list[Clip]:
 def cut(clip: Clip, suite: Suite) -> Clip:
     """The first ``suite.frames`` frames. Raises BadValue for a clip that ends before anything could be scored."""
     length = min(len(clip.frames), suite.frames)
-    if length <= suite.context:
+    given = suite.context + suite.closing
+    if length <= given:
+        said = "suite.context+suite.closing" if suite.closing else "suite.context"
         raise BadValue(
-            f"episode '{clip.episode}' has {length} frames and suite.context={suite.context} are given: "
-            f"set suite.context below {length}, or use longer videos."
+            f"episode '{clip.episode}' has {length} frames and {said}={given} are given: "
+            f"set {said} below {length}, or use longer videos."
         )
     if length == len(clip.frames):
         return clip
@@ -108,7 +110,7 @@ def evaluate(
     """
     check_needs(suite.metrics, "metric", clips)
     metrics = build_metrics(suite, dataset)
-    for done, scored in enumerate(_pairs(videos, clips, suite.context), start=1):
+    for done, scored in enumerate(_pairs(videos, clips, suite), start=1):
         for metric in metrics.values():
             metric.update(scored)
         if progress is not None:
@@ -167,7 +169,8 @@ def control_rows(
 
         def made(control: Any = control, kept: list[np.ndarray] = kept) -> Iterator[np.ndarray]:
             for place, clip in enumerate(clips):
-                video = control.make(clip, suite.context, reconstruct)
+                source = control.source(clips, place) if hasattr(control, "source") else clip
+                video = _with_given(control.make(source, suite.context, reconstruct), clip, suite)
                 if place in wanted:
                     kept.append(video)
                 yield video
@@ -195,7 +198,17 @@ def without_tokenizer(suite: Suite, clip: Clip) -> Suite:
     return suite.model_copy(update={"controls": tuple(kept)})
 
 
-def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) -> Iterator[Scored]:
+def _with_given(video: np.ndarray, clip: Clip, suite: Suite) -> np.ndarray:
+    """A control's video with the frames that are given, where it made others: those at the end it knows nothing of."""
+    given = [*range(suite.context), *range(len(video) - suite.closing, len(video))]
+    if (video[given] == clip.frames[given]).all():
+        return video
+    video = video.copy()
+    video[given] = clip.frames[given]
+    return video
+
+
+def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], suite: Suite) -> Iterator[Scored]:
     given = iter(videos)
     for place, clip in enumerate(clips):
         video = next(given, None)
@@ -206,15 +219,17 @@ def _pairs(videos: Iterable[np.ndarray], clips: Sequence[Clip], context: int) ->
                 f"the video of '{clip.episode}' is {video.dtype} {list(video.shape)} and its truth uint8 "
                 f"{list(clip.frames.shape)}: both must be uint8 of one shape."
             )
-        yield scored(video, clip, context, clip.episode or f"#{place}")
+        yield scored(video, clip, suite.context, clip.episode or f"#{place}", suite.closing)
     if next(given, None) is not None:
         raise BadValue(f"there are more videos than the {len(clips)} clips: give one video per clip.")
 
 
-def scored(video: np.ndarray, clip: Clip, context: int, name: str = "") -> Scored:
+def scored(video: np.ndarray, clip: Clip, context: int, name: str = "", closing: int = 0) -> Scored:
     """A video uint8 [T, H, W, 3] beside the clip it continues, as metrics take it."""
     kinds = None if clip.poses is None else frame_types(clip.poses, context)
-    return Scored(video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds, clip.tour)
+    return Scored(
+        video, clip.frames, context, clip.poses, clip.caption, name or clip.episode, kinds, clip.tour, closing
+    )
 
 
 def check_needs(entries: Sequence[Entry], axis: str, clips: Sequence[Clip]) -> None:

@@ -157,9 +157,9 @@ def place(own: Sequence[float], ends: Sequence[float]) -> dict[str, float] | Non
 
 
 def _costs(board: PooledBoard) -> dict[int, dict[str, tuple[str, str]]]:
-    """Of tokenizers judged alone without what only generating costs."""
+    """Of what is judged without generating, what is known alone."""
     found = {id(row): costs(row) for row in board.rows}
-    if board.options.get("judges") != "tokenizer":
+    if board.options.get("judges", "generator") == "generator":
         return found
     known = {title for said in found.values() for title, (_, number) in said.items() if number}
     return {row: {title: cost for title, cost in said.items() if title in known} for row, said in found.items()}

@@ -33,13 +33,13 @@ def measure(
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray],
     every: int = 1,
 ) -> None:
-    """Remember ``distance(fake, real)``, float64 [n], of every n-th frame after the context that is chosen.
+    """Remember ``distance(fake, real)``, float64 [n], of every n-th made frame that is chosen.
 
     NaN marks the frames not chosen; a video of another tour, or without such frames, does not count.
     """
     if not selection.keeps(video):
         return
-    at = np.arange(video.context, len(video.real), every)
+    at = np.arange(video.context, video.stop, every)
     kinds = None if video.frame_type is None else video.frame_type[at]
     chosen = selection.chosen(kinds, len(at))
     if not chosen.any():

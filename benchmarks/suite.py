@@ -2,7 +2,8 @@
 
 A recipe names a suite (``suite: quickstart``) and may override options (``suite: {name: quickstart, episodes: 2}``).
 An overridden suite is another protocol: it says so in every metric key, and is never ranked with the original. What a
-suite declares as a choice, its ``worlds`` and ``contexts``, is no override; each choice is a protocol of its own name.
+suite declares as a choice, its ``worlds``, ``contexts`` and ``tasks``, is no override; each choice is a protocol of its
+own name.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ SHORT_NAMES: dict[str, dict[str, Any]] = {
 """What people write for a metric with options; ``fvd`` still needs ``feature_options: {path: …}``."""
 
 FIXED = frozenset(
-    {"name", "version", "description", "judges", "worlds", "contexts", "headlines", "modified", "overrides"}
+    {"name", "version", "description", "judges", "worlds", "contexts", "tasks", "headlines", "modified", "overrides"}
 )
 """What a recipe cannot override."""
+
+OF_A_TASK = frozenset({"context", "closing", "metrics", "controls", "headlines"})
+"""What choosing a task may set."""
 
 
 class Entry(BaseModel):
@@ -51,8 +55,10 @@ class Suite(BaseModel):
     name: str
     version: int = Field(ge=1)
     description: str = ""
-    judges: Literal["generator", "tokenizer"] = Field(
-        "generator", description="what is trained and asked: videos that are generated, or clips taken there and back"
+    judges: Literal["generator", "tokenizer", "packing"] = Field(
+        "generator",
+        description="what is asked: videos that are generated, clips taken there and back, or an untrained network's "
+        "answers and steps on packed rows of mixed sizes",
     )
     dataset: Entry | None = Field(None, description="the suite's own world, or null: the recipe's data set")
     worlds: dict[str, Entry | None] = Field(
@@ -60,13 +66,18 @@ class Suite(BaseModel):
     )
     world: str = Field("", description="the chosen one of the worlds")
     contexts: tuple[int, ...] = Field((), description="contexts to choose from without changing the protocol")
+    tasks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="tasks to choose from, each with the options that choosing it sets"
+    )
+    task: str | None = Field(None, description="what the model is asked to do; null: the recipe's task")
     split: Literal["train", "validation", "test"] = "test"
     episodes: int = Field(8, ge=1, description="videos; fewer where the split holds fewer")
     frames: int = Field(ge=2, description="video frames per episode, context included; longer ones are cut")
-    context: int = Field(ge=0, description="video frames given; 0 for generation from text")
+    context: int = Field(ge=0, description="video frames given at the start; 0 for generation from text")
+    closing: int = Field(0, ge=0, description="video frames given at the end")
     seed: int = Field(0, ge=0, description="of resampling and of subsamples, never of generation")
     resamples: int = Field(1000, ge=10, le=100_000, description="bootstrap resamples of videos")
-    metrics: tuple[Entry, ...] = Field(min_length=1)
+    metrics: tuple[Entry, ...] = Field(description="at least one, but where packing is judged, which has its own")
     controls: tuple[Entry, ...] = ()
     headlines: tuple[str, ...] = Field((), description="the results a table leads with, by name")
     modified: bool = False
@@ -89,18 +100,18 @@ class Suite(BaseModel):
 
     @property
     def protocol(self) -> str:
-        """``quickstart@1`` or ``long500@1/maze500/c250``, with a digest of the overrides where there are any.
+        """``quickstart@1``, ``long500@1/maze500/c250`` or ``short16@1/shapes/infill``: part of a metric key.
 
-        The suite's part of a metric key.
+        With a digest of the overrides where there are any.
         """
-        context = f"c{self.context}" if self.contexts else ""
-        chosen = "/".join(filter(None, [f"{self.name}@{self.version}", self.world, context]))
+        task, context = self.task if self.tasks else "", f"c{self.context}" if self.contexts else ""
+        chosen = "/".join(filter(None, [f"{self.name}@{self.version}", self.world, task, context]))
         return chosen + (f"+{digest(self.overrides)}" if self.modified else "")
 
     def reference(self) -> SuiteReference:
         """What a record says of the protocol; ``options`` holds all of them, resolved, and no choice not taken."""
-        unsaid = {"name", "version", "description", "modified", "overrides", "worlds", "contexts"}
-        unsaid |= {key for key in ("world", "headlines") if not getattr(self, key)}
+        unsaid = {"name", "version", "description", "modified", "overrides", "worlds", "contexts", "tasks"}
+        unsaid |= {key for key in ("world", "headlines", "task", "closing") if not getattr(self, key)}
         unsaid |= {"judges"} if self.judges == "generator" else set()  # records of before there was a choice say none
         options = self.model_dump(mode="json", exclude=unsaid)
         return SuiteReference(name=self.name, version=self.version, modified=self.modified, options=options)
@@ -172,10 +183,12 @@ def load(wanted: str | Mapping[str, Any]) -> Suite:
     for option in given:
         if option not in allowed:
             raise UnknownName(f"suite '{name}' has no option '{option}'.{nearest(str(option), allowed)}")
-    plain = _validate(_settled(frozen, {}))
+    plain = _validate(_settled(frozen, {key: given[key] for key in ("task",) if frozen.get("tasks") and key in given}))
     asked = _validate(_settled(frozen, given))
     overrides = {key: given[key] for key in given if getattr(asked, key) != getattr(plain, key)}
     overrides.pop("world", None)
+    if asked.tasks:
+        overrides.pop("task", None)
     if asked.context in asked.contexts:
         overrides.pop("context", None)
     suite = asked.model_copy(update={"modified": bool(overrides), "overrides": overrides})
@@ -190,8 +203,11 @@ def _frozen(name: str) -> dict[str, Any]:
 
 
 def _settled(frozen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the chosen world as the data set; a data set of the recipe's own is no world of the suite."""
-    values = {**frozen, **given}
+    """The options with what the chosen task sets, and with the chosen world as the data set.
+
+    A data set of the recipe's own is no world of the suite.
+    """
+    values = {**frozen, **_of_task(frozen, given), **given}
     worlds = frozen.get("worlds", {})
     if not worlds:
         return values
@@ -204,6 +220,20 @@ def _settled(frozen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
             f"suite '{frozen['name']}' has no world '{values['world']}'.{nearest(str(values['world']), list(worlds))}"
         )
     return {**values, "dataset": worlds[str(values["world"])]}
+
+
+def _of_task(frozen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What choosing a task sets; {} where the suite declares none."""
+    tasks = frozen.get("tasks", {})
+    if not tasks:
+        return {}
+    chosen = str(given.get("task", frozen["task"]))
+    if chosen not in tasks:
+        raise UnknownName(f"suite '{frozen['name']}' has no task '{chosen}'.{nearest(chosen, list(tasks))}")
+    sets = dict(tasks[chosen] or {})
+    if not sets.keys() <= OF_A_TASK:
+        raise BadValue(f"suite '{frozen['name']}': a task sets {', '.join(sorted(OF_A_TASK))}, and no other option.")
+    return sets
 
 
 def _validate(values: Mapping[str, Any]) -> Suite:
@@ -219,16 +249,29 @@ def _check(suite: Suite) -> None:
     """Names and options of metrics and controls exist, and the numbers go together; imports no part."""
     from zoo import registry
 
-    if suite.context >= suite.frames:
+    if suite.context + suite.closing >= suite.frames:
+        both = f"suite.context={suite.context}" + (f" and suite.closing={suite.closing}" if suite.closing else "")
+        leaves = "leave" if suite.closing else "leaves"
+        raise BadValue(f"{both} {leaves} nothing to make of suite.frames={suite.frames}: lower the context.")
+    if not suite.metrics and suite.judges != "packing":
+        raise BadValue("suite.metrics=[] leaves nothing to measure: name at least one metric.")
+    if suite.judges == "packing" and (suite.metrics or suite.controls):
         raise BadValue(
-            f"suite.context={suite.context} leaves nothing to make of suite.frames={suite.frames}: lower the context."
+            f"suite '{suite.name}' measures its own figures, no videos: drop suite.metrics and suite.controls."
         )
+    if suite.task is not None:
+        registry.card("task", suite.task)
     if suite.judges == "tokenizer" and suite.split == "train":
         raise BadValue("suite.split=train: a tokenizer is never judged on the episodes it was trained on; choose test.")
     for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
         for part in entries:
-            registry.card(axis, part.name)
+            card = registry.card(axis, part.name)
             registry.check_options(axis, part.name, part.options)
+            if suite.closing and axis == "metric" and "poses" in card.needs:
+                raise BadValue(
+                    f"metric '{part.name}' looks at all frames up to the end, and suite.closing={suite.closing} are "
+                    "given there: drop the metric, or set suite.closing=0."
+                )
     for dataset in (suite.dataset, *suite.worlds.values()):
         if dataset is not None:
             registry.card("dataset", dataset.name)

@@ -47,7 +47,15 @@ def remember(metric: torchmetrics.Metric, video: Scored, values: np.ndarray, kin
     values = values[:, None] if values.ndim == 1 else values
     name, tour = (np.frombuffer(text.encode(), dtype=np.uint8) for text in (video.episode, video.tour))
     frames, height, width = video.real.shape[:3]
-    header = [len(name), len(tour), *values.shape, kinds is not None, frames - video.context, height, width]
+    header = [
+        len(name),
+        len(tour),
+        *values.shape,
+        kinds is not None,
+        frames - video.context - video.closing,
+        height,
+        width,
+    ]
     known = [] if kinds is None else [np.asarray(kinds, dtype=np.float64)]
     flat = np.concatenate([np.array(header, dtype=np.float64), name, tour, *known, values.ravel()])
     metric.videos.append(torch.from_numpy(flat).to(metric.device))  # type: ignore[union-attr, operator]

@@ -186,7 +186,7 @@ def test_real_clips_of_a_folder_are_judged_on_files_that_were_not_trained_on(tmp
 def test_commands_take_such_rows_or_say_why_not(judged, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ZOO_RUNS", str(judged))
     path = str(rows(judged)["maze"][0])
-    assert guarded(command, ["audit", path]) == 2 and "judges a tokenizer alone" in capsys.readouterr().err
+    assert guarded(command, ["audit", path]) == 2 and "judges no generated videos" in capsys.readouterr().err
     assert guarded(command, ["sample", path]) == 2 and "has no generator" in capsys.readouterr().err
     folder = str(judged / "records")
     for style in ("table", "markdown", "csv"):

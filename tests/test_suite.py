@@ -27,7 +27,9 @@ from zoo.errors import BadValue, UnknownName
 @pytest.mark.parametrize("name", suites.names())
 def test_every_suite_loads_and_its_parts_and_options_exist(name):
     suite = suites.load(name)
-    chosen = (f"/{suite.world}" if suite.worlds else "") + (f"/c{suite.context}" if suite.contexts else "")
+    chosen = "".join(
+        f"/{said}" for said in (suite.world, suite.tasks and suite.task, suite.contexts and f"c{suite.context}") if said
+    )
     assert suite.protocol == f"{name}@{suite.version}{chosen}" and not suite.modified and suite.description
     for axis, entries in (("metric", suite.metrics), ("control", suite.controls)):
         for entry in entries:

@@ -96,7 +96,7 @@ class Evaluation:
         if self._known(self.evaluation_dir) is None:
             shortest = min(self.clips, key=lambda clip: clip.frames.size)
             for metric in harness.build_metrics(self.suite, self.judged_on).values():
-                metric.update(harness.scored(shortest.frames, shortest, self.suite.context))
+                metric.update(harness.scored(shortest.frames, shortest, self.suite.context, closing=self.suite.closing))
             check_enough(self.suite, self.clips, dataset=self.judged_on)
 
     # ---------------------------------------------------------------------------------------------- generation
@@ -114,6 +114,7 @@ class Evaluation:
             "parts": parts,
             "sample": self.recipe.sample.model_dump(mode="json"),
             "test": [self.dataset_reference.fingerprint, suite.split, suite.episodes, suite.frames, suite.context],
+            **({"task": [suite.task, suite.closing]} if suite.task or suite.closing else {}),
             DIGEST_KEY: source_of(*modules, *SAMPLE_SOURCE),
         }
 
@@ -141,10 +142,12 @@ class Evaluation:
 
         began = perf_counter()
         model = self.pipeline.model()
-        scenes = [Scene.of(clip, self.suite.context) for clip in self.clips]
+        suite = self.suite
+        scenes = [Scene.of(clip, suite.context, suite.closing, suite.task) for clip in self.clips]
+        asked = sum(scene.frames - suite.context - suite.closing for scene in scenes)
         rollout = self.recipe.part("rollout").name
         write_json(self.sample_dir.path / "recipe.json", self.recipe.to_dict())
-        with Bar(f"generating with {rollout}", sum(scene.frames - self.suite.context for scene in scenes)) as bar:
+        with Bar(f"generating with {rollout}", asked) as bar:
             _, cost = model.sample_to(self.sample_dir.path, scenes, done=bar.advance)
         seconds = perf_counter() - began
         made = max(cost.frames_made, 1)
@@ -185,10 +188,13 @@ class Evaluation:
             say(f"{self.label}: judged before, in {path}")
             return path
         results = self._score()
-        places = shown(self.clips)
-        path = self._write(self.record(results), [np.load(self._video(place)) for place in places])
+        path = self._write(self.record(results), self._shown_videos())
         self.evaluation_dir.mark("done", record=str(path.relative_to(self.pipeline.store.root)))
         return path
+
+    def _shown_videos(self) -> list[np.ndarray]:
+        """Those that go beside the record."""
+        return [np.load(self._video(place)) for place in shown(self.clips)]
 
     def record(self, results: Results) -> records.Record:
         """What the row says of this recipe; its artifacts are still to be written."""
@@ -266,11 +272,15 @@ class Evaluation:
 
 
 def evaluation_of(pipeline: Pipeline, suite: Suite) -> Evaluation:
-    """What judges a recipe by a suite: its generator, or its tokenizer alone."""
+    """What judges a recipe by a suite: its generator, its tokenizer alone, or its untrained network's rows."""
     if suite.judges == "tokenizer":
         from zoo.reconstruction import Reconstruction
 
         return Reconstruction(pipeline, suite)
+    if suite.judges == "packing":
+        from zoo.packing_trial import PackingTrial
+
+        return PackingTrial(pipeline, suite)
     return Evaluation(pipeline, suite)
 
 

@@ -29,6 +29,11 @@ def check(recipe: Recipe, suite: Any) -> None:
     if suite.judges == "tokenizer":
         _check_quantizer(recipe)
         return  # clips go there and back: no window, task, rollout or signal has a part in it
+    if suite.judges == "packing" and compose.predicts_tokens(recipe):
+        raise UnmetNeed(
+            f"suite '{suite.name}' gives the network latents, and objective '{recipe.part('objective').name}' takes "
+            "tokens: choose another objective, such as flow_matching."
+        )
     judged_on = recipe.part("dataset") if suite.dataset is None else suite.dataset
     for dataset in {recipe.part("dataset").name, judged_on.name}:
         given = registry.card("dataset", dataset).gives
@@ -97,8 +102,8 @@ def _check_window(recipe: Recipe) -> None:
 
 def check_built(recipe: Recipe, suite: Any) -> None:
     """What cards cannot say: guidance against dropouts, the mask mix and the length against the task."""
-    if suite.judges == "tokenizer":
-        return  # zoo/reconstruction.py asks the tokenizer about the clips themselves
+    if suite.judges != "generator":
+        return  # zoo/reconstruction.py and zoo/packing_trial.py ask the parts about the clips themselves
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     token_pairings.check_tokenizer(recipe, tokenizer)
     check_guidance(recipe, compose.build("guidance", recipe.part("guidance")))

@@ -65,6 +65,19 @@ def tokenizer_row(judged: Evaluation, results: Results) -> records.Record:
     )
 
 
+def packing_row(judged: Evaluation, results: Results, cost: records.Cost) -> records.Record:
+    """The record of an untrained network on packed rows: it has no videos and no trained stage."""
+    axes = ("packing", "position", "pose_encoding", "attention", "conditioning", "text_encoder", "backbone")
+    return _row(
+        judged,
+        results,
+        parts={axis: judged.recipe.part(axis) for axis in axes},
+        stages=(judged.sample_dir,),
+        seeds={"generator": judged.pipeline.seed, "suite": judged.suite.seed},
+        cost=cost,
+    )
+
+
 def _row(
     judged: Evaluation,
     results: Results,

@@ -62,10 +62,10 @@ class Coherence(torchmetrics.Metric):
 
     def update(self, video: Scored) -> None:
         """Add one video of at least five scored frames; a row for every Δ. Shorter ones have no value."""
-        longest = min(self.config.longest, (len(video.real) - video.context) * 4 // 5)
+        longest = min(self.config.longest, (video.stop - video.context) * 4 // 5)
         if longest < 4:
             return
-        fake, real = (self.feature.frames(frames[video.context :]) for frames in (video.fake, video.real))
+        fake, real = (self.feature.frames(frames[video.made]) for frames in (video.fake, video.real))
         variance = max(float(real.var(0, dtype=np.float64).sum()), STILL)
         remember(self, video, np.stack([coherence(x, variance, longest) for x in (fake, real)], 1))
 

@@ -54,10 +54,10 @@ class Drift(torchmetrics.Metric):
         """Add one video."""
         drifts = []
         for frames in (video.fake, video.real):
-            table = properties(frames[video.context :])
+            table = properties(frames[video.made])
             ends = max(1, round(len(table) * self.config.share))
             drifts.append(np.abs(table[-ends:].mean(0) - table[:ends].mean(0)))
-        typical = np.maximum(properties(video.real[video.context :]).mean(0), 1e-3)
+        typical = np.maximum(properties(video.real[video.made]).mean(0), 1e-3)
         excess = np.maximum(drifts[0] - drifts[1], 0)
         remember(self, video, np.concatenate([excess / typical, drifts[0] / typical, drifts[1] / typical])[None])
 

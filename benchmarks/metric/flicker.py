@@ -38,11 +38,11 @@ class Flicker(torchmetrics.Metric):
         add_video_state(self)
 
     def update(self, video: Scored) -> None:
-        """Add one video of at least three scored frames, the last given frame included; shorter ones have no value."""
-        first = max(video.context - 1, 0)
-        if len(video.real) - first < 3:
+        """Add one video of at least three scored frames, the given neighbours included; shorter ones have no value."""
+        first, stop = max(video.context - 1, 0), video.stop + bool(video.closing)
+        if stop - first < 3:
             return
-        steps, jitters = zip(*(_differences(frames[first:]) for frames in (video.fake, video.real)), strict=True)
+        steps, jitters = zip(*(_differences(frames[first:stop]) for frames in (video.fake, video.real)), strict=True)
         typical = steps[1].mean()
         frozen = [(step < self.config.frozen * typical).mean() for step in steps]
         cut = [(step > self.config.cut * typical).mean() for step in steps]

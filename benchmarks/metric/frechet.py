@@ -45,7 +45,7 @@ class Frechet(torchmetrics.Metric):
         frames: int = Field(16, ge=2, description="frames in a window")
         stride: int = Field(1, ge=1, description="video frames from one frame of a window to the next")
         hop: int = Field(32, ge=1, description="video frames from the start of one window to the next")
-        include_context: bool = Field(False, description="start the windows at the first given frame")
+        include_context: bool = Field(False, description="take windows of given frames as well")
         ddof: int | None = Field(None, ge=0, le=1, description="1 divides by N - 1; null: as the feature's protocol")
 
     def __init__(self, config: Frechet.Config, *, setting: Setting) -> None:
@@ -62,13 +62,13 @@ class Frechet(torchmetrics.Metric):
         c = self.config
         if not c.keeps(video):
             return
-        first = 0 if c.include_context else video.context
+        first, stop = (0, len(video.real)) if c.include_context else (video.context, video.stop)
         reach = (c.frames - 1) * c.stride + 1
-        starts = np.arange(first, len(video.real) - reach + 1, c.hop)
+        starts = np.arange(first, stop - reach + 1, c.hop)
         if not len(starts):
             raise BadValue(
                 f"{self.feature.result_name} needs windows of {reach} frames, and video '{video.episode}' has "
-                f"{len(video.real) - first}: give longer videos or fewer frames."
+                f"{stop - first}: give longer videos or fewer frames."
             )
         at = starts[:, None] + c.stride * np.arange(c.frames)
         at = at[c.chosen(video.frame_type, len(video.real))[at].all(1)]

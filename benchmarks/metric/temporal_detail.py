@@ -46,9 +46,9 @@ class TemporalDetail(torchmetrics.Metric):
         """Add one video."""
         if not self.config.keeps(video):
             return
-        kinds = None if video.frame_type is None else video.frame_type[video.context :]
-        chosen = self.config.chosen(kinds, len(video.real) - video.context)
-        values = detail_per_frame(video.fake, video.real)[video.context :]
+        kinds = None if video.frame_type is None else video.frame_type[video.made]
+        chosen = self.config.chosen(kinds, video.stop - video.context)
+        values = detail_per_frame(video.fake, video.real)[video.made]
         values[~chosen] = np.nan
         if not np.isnan(values).all():
             remember(self, video, values, kinds)

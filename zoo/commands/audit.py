@@ -74,9 +74,9 @@ def found(arguments: Sequence[str], store: Store) -> Iterator[Subject]:
     checked = []
     for path in dict.fromkeys(Path(given).resolve() for given in arguments):
         record = records.read(path)
-        if record.suite.options.get("judges") == "tokenizer":
+        if record.suite.options.get("judges", "generator") != "generator":
             raise BadValue(
-                f"{path.name} judges a tokenizer alone, so there is no rollout to spoil: give a generator's."
+                f"{path.name} judges no generated videos, so there is no rollout to spoil: give a generator's."
             )
         if record.kind != "model" or not record.recipe or "sample" not in record.stages:
             what = "a control" if record.kind == "control" else "of no trained recipe"

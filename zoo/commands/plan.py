@@ -36,7 +36,12 @@ def main(arguments: list[str]) -> int:
     if chosen[-1] == "json":
         print(json.dumps(plans, indent=1))
         return 0
-    alone, whole = ([plan for plan in plans if ("generator" in plan) is known] for known in (False, True))
+    trials = [plan for plan in plans if "packing_name" in plan]
+    others = [plan for plan in plans if "packing_name" not in plan]
+    alone, whole = ([plan for plan in others if ("generator" in plan) is known] for known in (False, True))
+    for plan in trials:
+        parameters = si(plan["generator"]["parameters"])
+        print(f"packing={plan['packing_name']}: {parameters} parameters, timed on one batch; nothing is trained")
     if whole:
         {"markdown": _print_markdown, "table": _print}[chosen[-1]](points[0], whole)
     if alone:
@@ -56,13 +61,16 @@ def _plan(recipe: Recipe, counts: dict[str, Any]) -> dict[str, Any]:
     pairings.check(recipe, suite)
     recipe = validate(recipe)
     pairings.check_built(recipe, suite)
-    alone = suite.judges == "tokenizer"
+    trial, alone = suite.judges == "packing", suite.judges == "tokenizer"
     plan = {
         "recipe": recipe.name,
         "point": recipe.point,
         "suite": {"protocol": suite.protocol, "frames": suite.frames, "context": suite.context},
-        "stages": _stages(recipe, Store(), ("tokenizer",) if alone else ("tokenizer", "generator")),
+        "stages": _stages(recipe, Store(), () if trial else ("tokenizer",) if alone else ("tokenizer", "generator")),
     }
+    if trial:
+        counted = generator_cost(recipe, network_cost(recipe, suite_shape(recipe, suite)))
+        return {**plan, "packing_name": recipe.part("packing").name, "generator": counted}
     if alone:
         return {**plan, "tokenizer_name": recipe.part("tokenizer").name, "tokenizer": tokenizer_cost(recipe)}
     generator = json.dumps(compose.training_part(recipe), sort_keys=True)
