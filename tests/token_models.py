@@ -21,6 +21,8 @@ ATTENTIONS = [
     "full",
     "space_time_causal",
     "{name: space_time_causal, history: 1}",
+    "space_time",
+    "{name: windowed, rows: 2, columns: 2}",
 ]
 OBJECTIVES = ["maskgit", "autoregressive_tokens"]
 
