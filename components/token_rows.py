@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange, repeat
@@ -155,14 +155,38 @@ def per_token(signal_bfd: Tensor, tokens: Tokens) -> Tensor:
     return rearrange(flat, "(r l) d -> r l d", r=slot.shape[0])
 
 
+class _ScaledSum(torch.autograd.Function):
+    """base + scale · x, scale [B, F, 1, D] and x [B, F, n, D]; base like the one or the other.
+
+    By hand because autograd's own addcmul makes two more passes over x in each direction.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, base: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.shared = base.shape[2] == 1 != x.shape[2]
+        return torch.addcmul(base, x, scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        x, scale = ctx.saved_tensors
+        return grad.sum(2, keepdim=True) if ctx.shared else grad, grad * scale, (grad * x).sum(2, keepdim=True)
+
+
+def _scaled_sum(base: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """base + scale · x in one pass, whatever autocast made of the three."""
+    dtype = torch.promote_types(torch.promote_types(base.dtype, x.dtype), scale.dtype)
+    return _ScaledSum.apply(base.to(dtype), x.to(dtype), scale.to(dtype))
+
+
 def modulate(x: Tensor, scale_bfd: Tensor, shift_bfd: Tensor, tokens: Tokens) -> Tensor:
     """x · (1 + scale) + shift, with scale and shift per (clip, frame); broadcast where rows are regular."""
     if tokens.regular:
         f = tokens.grids[0][0]
         x = rearrange(x, "b (f n) d -> b f n d", f=f)
-        scale, shift = rearrange(scale_bfd, "b f d -> b f 1 d"), rearrange(shift_bfd, "b f d -> b f 1 d")
-        return rearrange(torch.addcmul(x + shift, x, scale), "b f n d -> b (f n) d")
-    return x * (1 + per_token(scale_bfd, tokens)) + per_token(shift_bfd, tokens)
+        scale, shift = rearrange(1 + scale_bfd, "b f d -> b f 1 d"), rearrange(shift_bfd, "b f d -> b f 1 d")
+        return rearrange(_scaled_sum(shift, x, scale), "b f n d -> b (f n) d")
+    return torch.addcmul(per_token(shift_bfd, tokens), x, per_token(1 + scale_bfd, tokens))
 
 
 def add_gated(x: Tensor, branch: Tensor, gate: Tensor | float, tokens: Tokens) -> Tensor:
@@ -172,5 +196,5 @@ def add_gated(x: Tensor, branch: Tensor, gate: Tensor | float, tokens: Tokens) -
     if tokens.regular:
         f = tokens.grids[0][0]
         x, branch = (rearrange(a, "b (f n) d -> b f n d", f=f) for a in (x, branch))
-        return rearrange(torch.addcmul(x, branch, rearrange(gate, "b f d -> b f 1 d")), "b f n d -> b (f n) d")
-    return x + per_token(gate, tokens) * branch
+        return rearrange(_scaled_sum(x, branch, rearrange(gate, "b f d -> b f 1 d")), "b f n d -> b (f n) d")
+    return torch.addcmul(x, branch, per_token(gate, tokens))
