@@ -23,12 +23,14 @@ class CaptionerSizes:
     frames: int
     size: int
     """Pixels of a frame's side, a multiple of `patch`."""
+    tubelet: int
+    """Neighbouring frames that a token covers; divides `frames`."""
     patch: int
     """A power of two: as many halvings make a patch one token."""
     width: int
     heads: int
     frame_depth: int
-    """Blocks that look within a frame."""
+    """Blocks that look within a moment."""
     time_depth: int
     """Blocks in which all tokens of a clip meet."""
     queries: int
@@ -52,11 +54,11 @@ class VideoCaptioner(nn.Module):
         super().__init__()
         self.sizes, width = sizes, sizes.width
         self.vocabulary = WordVocabulary(sizes.words)
-        self.stem = _stem(sizes.patch, width)
+        self.stem = _stem(3 * sizes.tubelet, sizes.patch, width)
         side = sizes.size // sizes.patch
         self.stem_norm = nn.LayerNorm(width)
         self.place = nn.Parameter(_grid(side, side, width))
-        self.moment = nn.Parameter(_line(sizes.frames, width)[:, None])
+        self.moment = nn.Parameter(_line(sizes.frames // sizes.tubelet, width)[:, None])
         self.within = nn.ModuleList(Block(width, sizes.heads) for _ in range(sizes.frame_depth))
         self.across = nn.ModuleList(Block(width, sizes.heads) for _ in range(sizes.time_depth))
         self.caption_pooler = Pooler(sizes.queries, width, sizes.heads)
@@ -77,12 +79,12 @@ class VideoCaptioner(nn.Module):
 
     def see(self, video_bcthw: Tensor) -> Tensor:
         """Video [B, 3, frames, size, size] in [-1, 1] to the caption tokens [B, queries, D]."""
-        count, frames = video_bcthw.shape[0], video_bcthw.shape[2]
-        x = self.stem(rearrange(video_bcthw, "b c t h w -> (b t) c h w"))
+        count, moments = video_bcthw.shape[0], self.sizes.frames // self.sizes.tubelet
+        x = self.stem(rearrange(video_bcthw, "b c (t n) h w -> (b t) (n c) h w", t=moments))
         x = self.stem_norm(rearrange(x, "n d h w -> n (h w) d")) + self.place
         for block in self.within:
             x = block(x)
-        x = rearrange(rearrange(x, "(b t) n d -> b t n d", t=frames) + self.moment, "b t n d -> b (t n) d")
+        x = rearrange(rearrange(x, "(b t) n d -> b t n d", t=moments) + self.moment, "b t n d -> b (t n) d")
         for block in self.across:
             x = block(x)
         return self.caption_pooler(x.reshape(count, -1, self.sizes.width))
@@ -215,11 +217,13 @@ def _grid(height: int, width: int, channels: int) -> Tensor:
     return torch.cat([repeat(y, "h d -> (h w) d", w=width), repeat(x, "w d -> (h w) d", h=height)], dim=-1)
 
 
-def _stem(patch: int, width: int) -> nn.Sequential:
+def _stem(inputs: int, patch: int, width: int) -> nn.Sequential:
     """Halve as often as `patch` asks; channels double up to `width`."""
     halvings = patch.bit_length() - 1
-    channels = [3, *(max(16, width >> (halvings - 1 - n)) for n in range(halvings))]
+    channels = [inputs, *(max(16, width >> (halvings - 1 - n)) for n in range(halvings))]
     layers: list[nn.Module] = []
     for given, made in pairwise(channels):
-        layers += [nn.Conv2d(given, made, 3, stride=2, padding=1), nn.GELU()]
+        # The first is not normalised, or a frame's own colours would be lost.
+        norm = nn.Identity() if given == inputs else nn.GroupNorm(1, made)
+        layers += [nn.Conv2d(given, made, 3, stride=2, padding=1), norm, nn.GELU()]
     return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1))

@@ -40,10 +40,11 @@ class Coca(nn.Module):
             None, description="JSON architecture in open_clip's format, in place of a named model"
         )
         size: int = Field(32, ge=8, le=512, description="frames are resized to this side; a multiple of `patch`")
+        tubelet: int = Field(2, ge=1, le=16, description="neighbouring frames a token covers; divides `frames`")
         patch: int = Field(8, ge=2, le=32, description="pixels a token covers; a power of two")
         width: int = Field(96, ge=8, le=2048, description="channels of a token")
         heads: int = Field(4, ge=1, le=64, description="heads of every attention")
-        frame_depth: int = Field(1, ge=0, le=48, description="blocks within a frame")
+        frame_depth: int = Field(1, ge=0, le=48, description="blocks within a moment")
         time_depth: int = Field(2, ge=0, le=48, description="blocks in which all tokens of a clip meet")
         queries: int = Field(8, ge=1, le=1024, description="caption queries of the attentional pooler")
         text_depth: int = Field(1, ge=0, le=48, description="causal blocks over words alone")
@@ -56,6 +57,8 @@ class Coca(nn.Module):
         def _fits(self) -> Coca.Config:
             if self.patch & (self.patch - 1):
                 raise ValueError(f"patch {self.patch} is not a power of two")
+            if self.frames % self.tubelet and self.model is None and self.config_path is None:
+                raise ValueError(f"frames {self.frames} is not a multiple of tubelet {self.tubelet}")
             if self.size % self.patch:
                 raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}")
             if self.width % 4 or self.width % self.heads:
