@@ -238,6 +238,8 @@ class Task(Protocol):
     """Families any of which teaches it, besides, where more frames are asked than one plan step makes."""
     needs: tuple[str, ...]
     """What it cannot do without at sampling: frames at the ``first`` or the ``last`` end."""
+    inputs: tuple[str, ...]
+    """What ``zoo sample`` makes it from: ``prompt``, ``image``, ``first`` or ``last`` (files); these mean the task."""
 
     def draw(
         self,

@@ -27,6 +27,9 @@ COMMANDS = {
     "plan": Command("zoo.commands.plan:main", "recipe=NAME [key=value …]", "parameters, FLOPs, memory; trains nothing"),
     "frames": Command("zoo.commands.frames:main", "rollout=NAME frames=N …", "which frames a rollout makes and sees"),
     "sample": Command("zoo.commands.sample:main", "RUN [key=value …]", "generate videos from a finished run"),
+    "annotate": Command(
+        "zoo.commands.annotate:main", "RUN videos=FOLDER [out=FILE]", "caption a folder of videos into a manifest"
+    ),
     "score": Command("zoo.commands.score:main", "fake=DIR real=DIR metrics=…", "metrics of any two folders of videos"),
     "export": Command("zoo.commands.export:main", "suite=NAME DIR", "what an outside model needs to answer a suite"),
     "evaluate": Command("zoo.commands.evaluate:main", "suite=NAME videos=DIR name=…", "score videos of any model"),

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from zoo import compose, registry, token_pairings
+from zoo import captioning, compose, packing_pairings, registry, task_pairings, token_pairings
 from zoo.errors import UnknownName, UnmetNeed, nearest
 
 if TYPE_CHECKING:
@@ -45,7 +43,10 @@ def check(recipe: Recipe, suite: Any) -> None:
     for control in suite.controls:
         _meet("control", control.name, given, judged_on.name)
     token_pairings.check(recipe)
+    packing_pairings.check(recipe)
+    captioning.check(recipe)
     check_noise(recipe)
+    _check_patch(recipe)
     _check_window(recipe)
     _check_quantizer(recipe)
 
@@ -89,6 +90,22 @@ def _meet(axis: str, name: str, given: frozenset[str], dataset: str) -> None:
             raise UnmetNeed(f"{axis} '{name}' needs {need}, which data set '{dataset}' does not give: {CURES[need]}.")
 
 
+def _check_patch(recipe: Recipe) -> None:
+    """Frames of one patch are noised and seen together, so they share one level."""
+    patch, noise = recipe.part("backbone").options.get("patch"), recipe.part("noise").name
+    if not isinstance(patch, (list, tuple)) or len(patch) != 3 or not isinstance(patch[0], int) or patch[0] <= 1:
+        return
+    rollout = recipe.part("rollout").name
+    needs_levels = LEVELS in registry.card("rollout", rollout).needs
+    if needs_levels or LEVELS in registry.card("noise", noise).gives:
+        axis, name = ("rollout", rollout) if needs_levels else ("noise", noise)
+        raise UnmetNeed(
+            f"{axis} '{name}' puts every frame at a level of its own, and backbone.patch={list(patch)} joins "
+            f"{patch[0]} frames, which share one: choose a patch of one frame (backbone.patch=[1,2,2]), or "
+            + ("another rollout." if needs_levels else "noise=shared.")
+        )
+
+
 def _check_window(recipe: Recipe) -> None:
     trained, asked = recipe.train.generator.window, recipe.sample.window
     if asked > trained:
@@ -106,36 +123,9 @@ def check_built(recipe: Recipe, suite: Any) -> None:
         return  # zoo/reconstruction.py and zoo/packing_trial.py ask the parts about the clips themselves
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     token_pairings.check_tokenizer(recipe, tokenizer)
+    packing_pairings.check_budget(recipe, tokenizer)
     check_guidance(recipe, compose.build("guidance", recipe.part("guidance")))
-    window = recipe.train.generator.window
-    poses = np.zeros((4 * window, 4), np.float32)
-    given = poses if "poses" in registry.card("dataset", recipe.part("dataset").name).gives else None
-    task = compose.build("task", recipe.part("task"))
-    task.draw(
-        frames=len(poses), window=window, masks=recipe.train.generator.masks, rng=np.random.default_rng(0), poses=given
-    )
-    sample = recipe.sample
-    latents = tokenizer.latent_frames(suite.frames)
-    if task.context(suite.frames) == 0 and latents > min(sample.window, sample.step):
-        raise UnmetNeed(
-            f"task '{recipe.part('task').name}' never learns to continue a video, so all {latents} latent "
-            f"frames must be made in one step: lower suite.frames, or raise sample.window and sample.step to {latents}."
-        )
-    _check_plan(recipe, suite, tokenizer, task)
-
-
-def _check_plan(recipe: Recipe, suite: Any, tokenizer: Any, task: Any) -> None:
-    """Ask the rollout for its first step on the suite's sizes: it refuses what it cannot plan."""
-    given = task.context(suite.context)
-    plan = compose.build("rollout", recipe.part("rollout")).plan(
-        frames=tokenizer.latent_frames(suite.frames),
-        observed=tokenizer.latent_frames(given) if given else 0,
-        window=recipe.sample.window,
-        step=recipe.sample.step,
-        poses=np.zeros((tokenizer.latent_frames(suite.frames), 4), np.float32),
-        features=lambda frames: np.zeros((len(frames), 1)),
-    )
-    next(plan, None)
+    task_pairings.check_built(recipe, suite, tokenizer)
 
 
 def check_guidance(recipe: Recipe, guidance: Any) -> None:

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoo import captioning, compose
+from zoo.compiled import compile_regions
 from zoo.errors import UserError
 from zoo.progress import say
 from zoo.stage_key import STAGE_1_SOURCE, STAGE_2_SOURCE, full, module_of, source_of
@@ -60,7 +61,8 @@ class Pipeline:
     def hardware_choices(self) -> dict[str, Any]:
         """What of `trainer` can change a result; how often it logs or saves cannot."""
         trainer = self.recipe.trainer
-        return {"devices": trainer.devices, "strategy": trainer.strategy, "precision": trainer.precision}
+        names = ("devices", "strategy", "precision", "compile")
+        return {name: getattr(trainer, name) for name in names}
 
     @cached_property
     def tokenizer_key(self) -> dict[str, Any]:
@@ -185,6 +187,8 @@ class Pipeline:
         sizes = compose.sizes(self.recipe, tokenizer, self.dataset.action_dim)
         generator = compose.build_generator(self.recipe, sizes)
         task = lambda: self._train_generator(generator, tokenizer)  # noqa: E731
+        if not self.generator_dir.done:
+            self.captioning.prepare()
         self._stage("generator", self.generator_dir, task, generator)
         for part in (generator.network, generator.text_encoder):
             part.eval().requires_grad_(False)
@@ -285,6 +289,7 @@ class Pipeline:
         device = torch.device("cuda" if wants_gpu else "cpu")
         for part in (tokenizer, generator.network, generator.text_encoder):
             part.to(device)
+        compile_regions(generator.network, self.recipe.trainer.compile)
         height, width = self.generator_dir.facts().get("size", (0, 0))
         return ZooModel(self.recipe, tokenizer, generator, device, (height, width))
 

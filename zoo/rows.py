@@ -16,6 +16,7 @@ from benchmarks import record as records
 from benchmarks.frame_types import CONTEXT, NAMES, frame_types
 from components.contracts import Clip
 from zoo import registry
+from zoo.caption_record import caption_metrics
 from zoo.store import atomic_file
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ def model_row(judged: Evaluation, results: Results) -> records.Record:
     recipe, pipeline = judged.recipe, judged.pipeline
     return _row(
         judged,
-        replace(results, curves=results.curves | _seconds_by_frame(judged.sample_dir.facts())),
+        replace(
+            results,
+            curves=results.curves | _seconds_by_frame(judged.sample_dir.facts()),
+            metrics=results.metrics | caption_metrics(pipeline),
+        ),
         parts=recipe.parts,
-        stages=(pipeline.tokenizer_dir, pipeline.generator_dir, judged.sample_dir),
+        stages=(*pipeline.captioning.folders, pipeline.tokenizer_dir, pipeline.generator_dir, judged.sample_dir),
         seeds={
             "tokenizer": recipe.train.tokenizer.seed,
             "generator": pipeline.seed,
@@ -133,17 +138,23 @@ def _tokenizer_cost(judged: Evaluation) -> records.Cost:
 def _cost(judged: Evaluation) -> records.Cost:
     pipeline, facts = judged.pipeline, judged.sample_dir.facts()
     trained = (pipeline.tokenizer_dir.facts(), pipeline.generator_dir.facts())
+    captioners = {folder.stage: folder.facts() for folder in pipeline.captioning.folders}
     memory = [stage.get("peak_memory_bytes") or 0 for stage in trained]
     return records.Cost(
         wall_seconds={**pipeline.seconds, **judged.seconds},
         trained_seconds={
+            **{name: facts.get("seconds", 0.0) for name, facts in captioners.items()},
             "tokenizer": trained[0].get("seconds", 0.0),
             "generator": trained[1].get("seconds", 0.0),
             "sample": facts.get("seconds", 0.0),
         },
         seconds_per_frame=facts.get("seconds_per_frame"),
         peak_memory_bytes=max(memory) or None,
-        parameters={"tokenizer": trained[0].get("parameters", 0), "generator": trained[1].get("parameters", 0)},
+        parameters={
+            **{name: facts.get("parameters", 0) for name, facts in captioners.items()},
+            "tokenizer": trained[0].get("parameters", 0),
+            "generator": trained[1].get("parameters", 0),
+        },
         flops=_flops(judged),
         network_calls_per_frame=facts.get("network_calls_per_frame"),
     )

@@ -53,6 +53,19 @@ def generator_of(store: Store, run: str | Path) -> StageDir:
     return folder
 
 
+def captioner_of(store: Store, run: str | Path) -> StageDir:
+    """The finished captioner's folder of RUN, or of the generator or record that learned from it."""
+    if Path(run).is_file():
+        stages = _record(Path(run)).get("stages", {})
+        if "captioner" not in stages:
+            raise UserError(f"{run} learned from true captions alone: give a run with train.generator.synthetic_share.")
+        run = stages["captioner"]
+    folder = stage_of(store, run, "captioner")
+    if not folder.done:
+        raise UserError(f"{folder.path} is not finished ({folder.state}): run its recipe again, it goes on from there.")
+    return folder
+
+
 def _record(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -146,6 +146,9 @@ class TrainerSettings(Settings):
     )
     strategy: str = Field("auto", description="auto, ddp, fsdp, …")
     precision: str = Field("auto", description="bf16-mixed, 32-true, …; auto is bf16-mixed where that is fast")
+    compile: bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = Field(
+        False, description="torch.compile of the network's blocks, in training and sampling; true is mode default"
+    )
     log_every: Positive = Field(50, description="steps between log lines")
     checkpoint_every: Positive = Field(500, description="steps between checkpoints")
 

@@ -18,6 +18,13 @@ STAGE_1_SOURCE = (
     "zoo.stages.data",
     "zoo.stages.cache",
 )
+CAPTIONER_SOURCE = (
+    "components.carriers",
+    "zoo.stages.captioner",
+    "zoo.stages.fit",
+    "zoo.stages.cache",
+    "zoo.annotation",
+)
 STAGE_2_SOURCE = (
     "components.carriers",
     "zoo.stages.generator",
