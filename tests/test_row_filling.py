@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import socket
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,10 +16,15 @@ import torch
 from test_backbone import ATTENTIONS, build
 from test_backbone import batch as tiny_batch
 from test_stages import ToyNoise, ToyObjective, ToyTask, _settings
+from tiny import TINY
 
+from benchmarks.suite import load
 from components.contracts import Condition, Window
-from zoo import registry
-from zoo.errors import BadValue
+from zoo import pairings, registry
+from zoo.entry import guarded
+from zoo.errors import BadValue, UserError
+from zoo.recipe import resolve, validate
+from zoo.run import main
 from zoo.stages import loss_mean
 from zoo.stages.cache import LatentEpisode
 from zoo.stages.data import GeneratorBatches
@@ -359,6 +365,43 @@ def test_ranks_average_to_the_loss_of_one_process(
         torch.testing.assert_close((mine + theirs) / 2, one, rtol=1e-4, atol=1e-5)
 
 
+def _of_a_process(rank: int, port: int, folder: str) -> None:
+    """Each of two processes holds other clips, and other numbers of them; writes its gradient, averaged as DDP does."""
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    values, asked, places = _shared_batch()
+    mine = slice(0, 3) if rank == 0 else slice(3, 5)
+    scale = torch.ones((), requires_grad=True)
+    losses = [
+        loss_mean.mean_over_clips(scale * values[mine], asked[mine]),
+        loss_mean.mean_over_places(scale * values[mine], asked[mine], places[mine]),
+    ]
+    gradients = torch.stack([torch.autograd.grad(loss, scale)[0] for loss in losses])
+    torch.distributed.all_reduce(gradients)
+    if rank == 0:
+        torch.save(gradients / 2, f"{folder}/gradients.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _shared_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    asked = torch.rand(5, 4, generator=draw) < 0.7
+    asked[:, 0] = True
+    return torch.rand(5, 4, generator=draw), asked, torch.tensor([4, 6, 9, 30, 12])
+
+
+@pytest.mark.slow
+def test_two_processes_average_to_the_gradient_of_one(tmp_path: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_of_a_process, (port, str(tmp_path)), nprocs=2)
+    values, asked, places = _shared_batch()
+    expected = torch.stack(
+        [loss_mean.mean_over_clips(values, asked), loss_mean.mean_over_places(values, asked, places)]
+    )
+    torch.testing.assert_close(torch.load(tmp_path / "gradients.pt"), expected)
+
+
 @pytest.mark.parametrize("weighting", ["clip", "token"])
 def test_packed_equals_padded_equals_alone_in_training(weighting: str) -> None:
     """Loss and gradients of one mixed batch: rows of any packing, and each clip in a call of its own."""
@@ -391,3 +434,50 @@ def test_packed_equals_padded_equals_alone_in_training(weighting: str) -> None:
         scale = max(1.0, float(by_itself.abs().max()))
         torch.testing.assert_close(mine, by_itself, rtol=1e-5, atol=1e-5 * scale)
         torch.testing.assert_close(theirs, by_itself, rtol=1e-5, atol=1e-5 * scale)
+
+
+# ------------------------------------------------------------------------------------------------------ pairings
+
+REFUSALS = {
+    "u-net": (["packing={name: navit, drop: 0.3}", "backbone=unet3d"], "packing.drop=0.3 .*backbone=video_dit"),
+    "tokens": (
+        ["packing={name: navit, drop: 0.3}", "tokenizer=vqvae", "objective=maskgit"],
+        "packing.drop=0.3 .*'maskgit' .*objective=flow_matching",
+    ),
+    "budget": (
+        ["packing={name: navit, budget: 99}", "dataset.size=32", "tokenizer.spatial_factor=4"],
+        "packing.budget=99 .*clip of 256 tokens: raise it to 256",
+    ),
+    "budget of a larger patch": (
+        ["packing={name: navit, budget: 255, rows: 2}", "dataset.size=64", "backbone.patch=[1,4,4]"],
+        "packing.budget=255 .*clip of 256 tokens: raise it to 256",
+    ),
+}
+
+
+def checked(*options: str) -> None:
+    """All that is asked of a recipe before anything is trained; the quickstart's window is 16 latents of 4×4 pixels."""
+    (found,) = resolve(["recipe=quickstart", "rollout=autoregressive", *options], sweep=False)
+    suite = load({"name": found.suite.name})
+    pairings.check(found, suite)
+    pairings.check_built(validate(found), suite)
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_say_why_and_name_the_cure(case: str) -> None:
+    options, words = REFUSALS[case]
+    with pytest.raises(UserError, match=words):
+        checked(*options)
+
+
+def test_what_fits_is_let_through() -> None:
+    checked("packing={name: navit, budget: 256, rows: 2}", "dataset.size=64", "backbone.patch=[1,4,4]")
+    checked("packing={name: navit, drop: 0.3}")
+    checked("packing=navit", "backbone=unet3d")
+
+
+@pytest.mark.slow
+def test_rows_with_dropped_columns_from_a_recipe_to_a_record(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_RUNS", str(tmp_path))
+    packing = "packing={name: navit, budget: 600, rows: 2, drop: 0.3, drop_by: resolution}"
+    assert guarded(main, [*TINY, packing, "train.generator.weighting=token"]) == 0

@@ -77,8 +77,8 @@ class RowFilling:
     def rows_of(self, step: int) -> list[list[Place]]:
         """What is in each row of a step.
 
-        Steps are asked for in ascending order as a rule; one further back is reached from the beginning, in which
-        nothing is read but sizes (about 0.2 ms a step).
+        Steps are asked for in ascending order as a rule; any other is reached from the beginning, for which nothing is
+        read but sizes (0.3 to 0.7 ms a step of 4 rows at look_ahead=64).
         """
         if self._steps is None or step < self._next:
             self._next, self._steps = 0, self._filled()
