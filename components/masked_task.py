@@ -19,6 +19,7 @@ class MaskedTask:
     taught_by: tuple[str, ...]
     continued_by: tuple[str, ...] = CONTINUING
     needs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("first",)
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import rate
 from benchmarks.contracts import Setting
-from components.contracts import Clip, Latent
+from components.contracts import Clip, Latent, Layout
 from components.video_tokenizer import VideoTokenizer
 from tests.rate_records import measured
 from zoo import fitting
@@ -214,7 +214,7 @@ def test_latents_keep_their_dtype_and_device_of_the_cpu():
 def model(*arguments: str) -> ZooModel:
     """A model whose generator only says how much of the context is given."""
     (recipe,) = resolve(["recipe=quickstart", "rollout=full", "pose_encoding=none", *arguments], sweep=True)
-    generator: Any = SimpleNamespace(task=SimpleNamespace(context=lambda given: given), sizes=Sizes(1, 0))
+    generator: Any = SimpleNamespace(task=SimpleNamespace(layout=Layout), sizes=Sizes(1, 0))
     return ZooModel(recipe, Grey(), generator, torch.device("cpu"), (4, 8))
 
 

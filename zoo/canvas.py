@@ -31,15 +31,23 @@ class Canvas:
     """The latent frames [C, H, W] of one video: given, finished, in progress (at a noise level) or untouched."""
 
     def __init__(
-        self, context_cfhw: Tensor, frames: int, path: Path | None = None, show: Show = lambda z_cfhw: z_cfhw
+        self,
+        context_cfhw: Tensor,
+        frames: int,
+        path: Path | None = None,
+        show: Show = lambda z_cfhw: z_cfhw,
+        closing_cfhw: Tensor | None = None,
     ) -> None:
         """Start with the given frames.
 
         Args:
+            closing_cfhw: those given at the end of the video, if there are any.
             path: keep finished frames in this file, which is made, or taken up again if its size is right.
             show: frames to what planners look at: latents whose distances mean something, where frames are tokens.
         """
-        channels, self.given, height, width = context_cfhw.shape
+        channels, given, height, width = context_cfhw.shape
+        closing = 0 if closing_cfhw is None else closing_cfhw.shape[1]
+        self._made = range(given, frames - closing)
         self.frames, self.shape = frames, (channels, height, width)
         self.finished = bytearray(frames)
         self.in_progress: dict[int, tuple[float, Tensor]] = {}
@@ -58,6 +66,13 @@ class Canvas:
                 self._file.truncate(size)
         for frame, z_chw in enumerate(context_cfhw.float().cpu().unbind(1)):
             self.finish(frame, z_chw)
+        if closing_cfhw is not None:
+            for frame, z_chw in enumerate(closing_cfhw.float().cpu().unbind(1), start=frames - closing):
+                self.finish(frame, z_chw)
+
+    def was_made(self, frame: int) -> bool:
+        """Whether the frame is made rather than given."""
+        return frame in self._made
 
     @property
     def _bytes(self) -> int:

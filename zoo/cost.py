@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components import given_ends
 from components.contracts import TokenObjective
-from zoo import compose, registry
+from zoo import compose, registry, task_pairings
 from zoo.errors import BadValue
+from zoo.stages.row_filling import kept_columns, window_tokens
 
 if TYPE_CHECKING:
     from components.contracts import Features, Step
@@ -62,19 +64,19 @@ def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
         tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
         video = torch.zeros(1, 3, tokenizer.video_frames(compose.training_latents(recipe, tokenizer)), height, width)
     counted = trained(lambda: tokenizer.decode(tokenizer.encode(video)))
-    return _stage_cost(_count(tokenizer), counted, settings, settings.steps * tokenizer.trainable, _devices(recipe))
+    return _stage_cost(_count(tokenizer), counted, settings.batch, settings.steps * tokenizer.trainable, _devices(recipe))
 
 
 def _stage_cost(
-    parameters: int, counted: tuple[float, float], settings: Any, steps: int, devices: int
+    parameters: int, counted: tuple[float, float], batch: float, steps: int, devices: int
 ) -> dict[str, Any]:
     """Memory is that of one device, all in float32; the batch is dealt out, the parameters are not."""
     forward, kept = counted
     return {
         "parameters": parameters,
         "steps": int(steps),
-        "flops_per_step": 3 * forward * settings.batch,  # backward costs twice the forward pass
-        "memory_bytes": parameters * BYTES_PER_PARAMETER + kept * -(-settings.batch // devices),
+        "flops_per_step": 3 * forward * batch,  # backward costs twice the forward pass
+        "memory_bytes": parameters * BYTES_PER_PARAMETER + kept * -(-batch // devices),
     }
 
 
@@ -113,13 +115,25 @@ def generator_cost(recipe: Recipe, network: NetworkCost) -> dict[str, Any]:
     settings = recipe.train.generator
     text_encoder = compose.build("text_encoder", recipe.part("text_encoder"))
     trained_text = _count(text_encoder) if text_encoder.trainable else 0
-    cost = _stage_cost(_count(network.network) + trained_text, forward, settings, settings.steps, _devices(recipe))
+    held = _windows_a_step(recipe, network)
+    cost = _stage_cost(_count(network.network) + trained_text, forward, held, settings.steps, _devices(recipe))
     parts = {name: _count(child) for name, child in network.network.named_children() if _count(child)}
     return {
         **cost,
         "flops_per_call": forward[0],
         "parts": parts | ({"text_encoder": trained_text} if trained_text else {}),
     }
+
+
+def _windows_a_step(recipe: Recipe, network: NetworkCost) -> float:
+    """How many whole windows a step holds: as many as fill its rows, and of each the share that is not dropped."""
+    packing, grain = compose.build("packing", recipe.part("packing")), network.network.grain
+    shapes = [(recipe.train.generator.window, *network.latent_hw)]
+    shares = [kept / (height * width) for (height, width), kept in kept_columns(shapes, packing, grain)]
+    held = recipe.train.generator.batch
+    if packing.rows:
+        held = packing.rows * len(packing.fill(window_tokens(shapes, packing, grain) * 1024)[0])
+    return held * shares[0] if shares else held
 
 
 # ---------------------------------------------------------------------------------------------------- rollouts
@@ -131,23 +145,23 @@ def rollout_cost(recipe: Recipe, suite: Any, network: NetworkCost) -> dict[str, 
     Planners that look at poses are shown a walk round a circle, planners that look at content vectors that return with
     it (`stand_in_features`), so that retrieval finds something. `network` counts calls at the suite's frame size.
     """
-    from zoo.fitting import latents_for
-
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
-    task = compose.build("task", recipe.part("task"))
-    given = task.context(suite.context)
-    observed, total = tokenizer.latent_frames(given) if given else 0, latents_for(tokenizer, suite.frames)
+    _, task = task_pairings.asked(recipe, suite)
+    _, found = task_pairings.of_suite(task, suite, tokenizer)
+    observed, total = found.observed, found.total
     poses = stand_in_poses(total)
-    steps = compose.build("rollout", recipe.part("rollout")).plan(
+    steps = given_ends.planned(
+        compose.build("rollout", recipe.part("rollout")),
         frames=total,
         observed=observed,
+        closing=found.closing,
         window=recipe.sample.window,
         step=recipe.sample.step,
         seed=recipe.sample.seed,
         poses=poses,
         features=stand_in_features(poses),
     )
-    made = max(total - observed, 1)
+    made = max(found.missing, 1)
     spent = _spent(recipe, steps, network)
     canvas = network.sizes.channels * total * network.latent_hw[0] * network.latent_hw[1] * 4
     return {

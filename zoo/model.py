@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,51 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo import compose, fitting, pairings
+from zoo import compose, fitting, pairings, registry, task_pairings
 from zoo.canvas import Cost
 from zoo.errors import BadValue, UnmetNeed
-from zoo.fitting import latents_for, to_uint8
+from zoo.fitting import to_uint8
 from zoo.latent_form import LatentForm
 from zoo.sampling import Engine, Request
+from zoo.scene import Places, Scene, places
 from zoo.stages.cache import latent_actions
 from zoo.store import atomic_file, writing
 
 if TYPE_CHECKING:
-    from components.contracts import Clip
+    from components.contracts import Layout
     from zoo.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a video is made from: given frames, and what is known of the frames to come.
-
-    `frames` counts video frames, given ones included. `actions` [frames-1, A] and `poses` [frames, 4] cover the whole
-    video; either may be None where the model was not trained with them.
-    """
-
-    frames: int
-    context: np.ndarray | None = None
-    """uint8 [T, H, W, 3], T ≥ 0."""
-    actions: np.ndarray | None = None
-    poses: np.ndarray | None = None
-    prompt: str = ""
-    size: tuple[int, int] | None = None
-    """(height, width) in pixels, where no context says it."""
-    episode: str = "0"
-    """Keys the noise: the same (seed, episode, frame) draws the same noise in any batch."""
-
-    @classmethod
-    def of(cls, clip: Clip, context: int) -> Scene:
-        """What the model is told of a clip: its first frames, and the actions, poses and caption of all of it."""
-        return cls(
-            frames=len(clip.frames),
-            context=clip.frames[:context],
-            actions=clip.actions,
-            poses=clip.poses,
-            prompt=clip.caption or "",
-            size=(clip.frames.shape[1], clip.frames.shape[2]),
-            episode=clip.episode,
-        )
 
 
 @dataclass
@@ -155,7 +123,12 @@ class ZooModel:
         done: Callable[[int], None] = lambda made: None,
     ) -> tuple[list[np.ndarray], Cost]:
         """As `sample`, with what it cost; `done(n)` is told of every n latent frames made."""
-        canvases, cost = self.engine(recipe).paint([self.request(scene) for scene in scenes], done)
+        return self._sampled(self._opened(scenes, recipe), recipe, done)
+
+    def _sampled(
+        self, scenes: Sequence[Scene], recipe: Recipe | None, done: Callable[[int], None] = lambda made: None
+    ) -> tuple[list[np.ndarray], Cost]:
+        canvases, cost = self.engine(recipe).paint([self.request(scene, recipe) for scene in scenes], done)
         made = zip(scenes, canvases, strict=True)
         return [np.concatenate(list(self._finished(scene, canvas.chunks()))) for scene, canvas in made], cost
 
@@ -176,7 +149,9 @@ class ZooModel:
         working = folder / "rollout"
         with writing(folder):
             working.mkdir(parents=True, exist_ok=True)
-            canvases, cost = self.engine(recipe).paint([self.request(scene) for scene in scenes], done, working)
+            scenes = self._opened(scenes, recipe)
+            requests = [self.request(scene, recipe) for scene in scenes]
+            canvases, cost = self.engine(recipe).paint(requests, done, working)
             paths = [folder / f"{index:04d}.npy" for index in range(len(scenes))]
             for path, scene, canvas in zip(paths, scenes, canvases, strict=True):
                 shape = (scene.frames, *self._size(scene), 3)
@@ -185,31 +160,91 @@ class ZooModel:
             shutil.rmtree(working)
         return paths, cost
 
-    def request(self, scene: Scene) -> Request:
-        """A scene in latent frames: context cut to whole latents and encoded alone, poses of their last frames."""
+    def task(self, scene: Scene) -> Any:
+        """What is asked of a scene: its own task, or the one the model was trained for."""
+        if scene.task is None:
+            return self.generator.task
+        options = {"name": scene.task} if isinstance(scene.task, str) else dict(scene.task)
+        return registry.build("task", options.pop("name"), options)
+
+    def check(self, scene: Scene, recipe: Recipe | None = None) -> tuple[Layout, Places]:
+        """Where the given frames of a scene lie, in video frames and in latents; refuses what cannot be made.
+
+        Raises UnmetNeed for a task that training never showed, BadValue for frames that do not fit, with the cure.
+        """
+        task = self.task(scene)
+        layout = scene.layout(task)
+        found = places(self.tokenizer, scene.frames, layout)
+        if scene.task is not None:
+            name = scene.task if isinstance(scene.task, str) else scene.task["name"]
+            task_pairings.check_task(name, task, layout, found, trained=self.recipe, recipe=recipe or self.recipe)
+        return layout, found
+
+    def _opened(self, scenes: Sequence[Scene], recipe: Recipe | None) -> list[Scene]:
+        """Scenes whose task looks at its own opening, where none is given, with an opening that is made first."""
+        wanting = [i for i, scene in enumerate(scenes) if self._wants_opening(scene)]
+        opened = list(scenes)
+        if wanting:
+            asked = [self._opening(scenes[i], (recipe or self.recipe).sample.step) for i in wanting]
+            made, _ = self._sampled(asked, recipe)
+            for i, video in zip(wanting, made, strict=True):
+                opened[i] = replace(scenes[i], context=video)
+        return opened
+
+    def _wants_opening(self, scene: Scene) -> bool:
+        given = 0 if scene.context is None else len(scene.context)
+        return self.task(scene).layout(1, 0).copies > 0 and not given
+
+    def _opening(self, scene: Scene, step: int) -> Scene:
+        """A scene of the first frames alone: what one plan step makes of nothing, at most a third of the video."""
         tokenizer = self.tokenizer
-        given = self.generator.task.context(0 if scene.context is None else len(scene.context))
-        total = latents_for(tokenizer, scene.frames)
-        whole = tokenizer.latent_frames(given) if given else 0
-        if whole:
+        third = tokenizer.latent_frames(scene.frames) // 3
+        # One latent more where the copies' first would be left out, see `places`.
+        least = 1 if tokenizer.training_latents == 1 else 3
+        frames = tokenizer.video_frames(max(min(step, third), least))
+        if frames >= scene.frames:
+            raise BadValue(f"frames={scene.frames} are too few for an opening of {frames} to come back: ask for more.")
+        actions = None if scene.actions is None else scene.actions[: frames - 1]
+        poses = None if scene.poses is None else scene.poses[:frames]
+        return replace(scene, frames=frames, context=None, actions=actions, poses=poses)
+
+    def request(self, scene: Scene, recipe: Recipe | None = None) -> Request:
+        """A scene in latent frames: given frames cut to whole latents, encoded alone; poses of the last frames.
+
+        Raises what `check` raises.
+        """
+        layout, found = self.check(scene, recipe)
+        if found.observed:
             assert scene.context is not None
-            context = self.encode(scene.context[:given])
+            context = self.encode(scene.context[: layout.first])
         else:
             context = self._blank(self._size(scene))
-        last = np.minimum([tokenizer.last_frame(f) for f in range(total)], scene.frames - 1)
+        covered = scene.frames + layout.copies
+        last = np.minimum([self.tokenizer.last_frame(f) for f in range(found.total)], covered - 1)
         return Request(
             episode=scene.episode,
             context=context,
-            frames=max(total, whole),
-            actions=self._actions(scene, last),
-            poses=self._poses(scene, last),
+            frames=found.total,
+            actions=self._actions(scene, layout, last),
+            poses=self._poses(scene, layout, last),
             prompt=scene.prompt,
+            closing=self._closing(scene.closing_frames(layout), found) if found.closing else None,
         )
+
+    @torch.inference_mode()
+    def _closing(self, given_thwc: np.ndarray, found: Places) -> Tensor:
+        """The latents [C, F, H, W] of the last frames, encoded with their lead and without what stands for that."""
+        padded = np.concatenate([given_thwc, given_thwc[-1:].repeat(found.padding, axis=0)])
+        before = self.tokenizer.video_frames(found.total - found.closing)
+        video = padded[len(padded) - (self.tokenizer.video_frames(found.total) - before + found.lead) :]
+        return self._encoded(video, self._fit(video), self.form)[:, -found.closing :]
 
     def _size(self, scene: Scene) -> tuple[int, int]:
         """(height, width) of a scene's frames: those of what is given of it, where anything is."""
-        if scene.context is not None and self.generator.task.context(len(scene.context)):
-            return scene.context.shape[1], scene.context.shape[2]
+        layout = scene.layout(self.task(scene))
+        for count, given in ((layout.first, scene.context), (layout.last, scene.last)):
+            if count and given is not None:
+                return given.shape[1], given.shape[2]
         return scene.size or self.size
 
     def _blank(self, size: tuple[int, int]) -> Tensor:
@@ -217,36 +252,47 @@ class ZooModel:
         factor = self.tokenizer.spatial_factor
         if (height % factor or width % factor) and not self.recipe.sample.pad:
             raise BadValue(
-                f"size={height}x{width} is not a multiple of the tokenizer's factor {factor}: choose one, or set "
-                "sample.pad=true, which pads and crops back."
+                f"size={width}x{height} (width × height) is not a multiple of the tokenizer's factor {factor}: choose "
+                "one, or set sample.pad=true, which pads and crops back."
             )
         return torch.zeros(self.form.channels, 0, -(-height // factor), -(-width // factor))
 
-    def _poses(self, scene: Scene, last: np.ndarray) -> Tensor | None:
+    def _poses(self, scene: Scene, layout: Layout, last: np.ndarray) -> Tensor | None:
         if scene.poses is None:
             if self.recipe.part("pose_encoding").name != "none":
                 raise UnmetNeed(
                     "this model was trained with camera poses: give `poses` [frames, 4] for the whole video."
                 )
             return None
-        return torch.from_numpy(np.asarray(scene.poses, dtype=np.float32)[last])
+        poses = np.asarray(scene.poses, dtype=np.float32)[: scene.frames]
+        return torch.from_numpy(np.concatenate([poses, poses[: layout.copies]])[last])
 
-    def _actions(self, scene: Scene, last: np.ndarray) -> Tensor | None:
+    def _actions(self, scene: Scene, layout: Layout, last: np.ndarray) -> Tensor | None:
         if self.generator.sizes.action_dim == 0:
             return None
         if scene.actions is None:
             raise UnmetNeed("this model was trained with actions: give `actions` [frames-1, A] for the whole video.")
-        return torch.from_numpy(latent_actions(scene.actions, last))
+        actions = np.asarray(scene.actions)[: scene.frames - 1]
+        if layout.copies:  # nobody knows what leads from the end to the beginning
+            actions = np.concatenate([actions, np.zeros_like(actions[:1]), actions[: layout.copies - 1]])
+        return torch.from_numpy(latent_actions(actions, last))
 
     def _finished(self, scene: Scene, chunks: Iterable[Tensor]) -> Iterator[np.ndarray]:
         """The decoded video in pieces, cut to the scene's length; given frames as they were given."""
-        given = 0 if scene.context is None else self.generator.task.context(len(scene.context))
+        layout = scene.layout(self.task(scene))
         first, (height, width) = 0, self._size(scene)
         for piece in self._decoded(chunks):
-            piece = piece[: scene.frames - first, :height, :width]
-            if scene.context is not None and first < given:
-                known = scene.context[first:given][: len(piece)]
+            piece = piece[: max(scene.frames - first, 0), :height, :width]
+            if not len(piece):  # copies of the opening, which are looked at alone
+                break
+            if scene.context is not None and first < layout.first:
+                known = scene.context[first : layout.first][: len(piece)]
                 piece[: len(known)] = known
+            since = scene.frames - layout.last
+            if scene.last is not None and first + len(piece) > since:
+                known = scene.closing_frames(layout)[max(first - since, 0) :]
+                place = max(since - first, 0)
+                piece[place:] = known[: len(piece) - place]
             first += len(piece)
             yield piece
 

@@ -96,7 +96,7 @@ class Group:
 
     def generated(self) -> Tensor:
         """bool [B, Fo]: which observed frames were made rather than given."""
-        rows = [[f >= self.canvases[video].given for f in step.observed] for video, step in self.steps]
+        rows = [[self.canvases[video].was_made(f) for f in step.observed] for video, step in self.steps]
         return torch.tensor(rows, dtype=torch.bool)
 
     def history_noise(self, seed: int) -> Tensor:

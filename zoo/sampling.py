@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from components import given_ends
 from components.contracts import Step, TokenObjective
 from zoo.canvas import Canvas, Cost, Journal, Show
 from zoo.plan_group import Group, key
@@ -45,6 +46,8 @@ class Request:
     poses: Tensor | None = None
     """float [F, 4]."""
     prompt: str = ""
+    closing: Tensor | None = None
+    """float [C, Fl, H, W]: latent frames given at the end of the video; None as if none were."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ class Engine:
         """
         canvases = [
             Canvas(
-                request.context, request.frames, None if folder is None else folder / f"{video:04d}.latent", self.show
+                request.context,
+                request.frames,
+                None if folder is None else folder / f"{video:04d}.latent",
+                self.show,
+                request.closing,
             )
             for video, request in enumerate(requests)
         ]
@@ -125,9 +132,11 @@ class Engine:
 
     def _plan(self, request: Request, canvas: Canvas) -> Iterator[Step]:
         poses: np.ndarray | None = None if request.poses is None else request.poses.cpu().numpy()
-        return self.rollout.plan(
+        return given_ends.planned(
+            self.rollout,
             frames=request.frames,
             observed=request.context.shape[1],
+            closing=0 if request.closing is None else request.closing.shape[1],
             window=self.window,
             step=self.step,
             seed=key(self.seed, request.episode),

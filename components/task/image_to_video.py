@@ -20,6 +20,7 @@ class ImageToVideo(MaskedTask):
     own_masks = {"first": 1.0, "window": 1.0}
     taught_by = ("first", "single", "window", "fdm")
     needs = ("first",)
+    inputs = ("image",)
 
     def layout(self, first: int, last: int) -> Layout:
         """The first frame alone is looked at."""

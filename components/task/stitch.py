@@ -21,3 +21,4 @@ class Stitch(MaskedTask):
     taught_by = BETWEEN
     continued_by = BETWEEN
     needs = ("first", "last")
+    inputs = ("first", "last")

@@ -20,6 +20,7 @@ class TextToVideo(MaskedTask):
 
     own_masks = {"none": 1.0}
     taught_by = NOTHING_GIVEN
+    inputs = ("prompt",)
 
     def layout(self, first: int, last: int) -> Layout:
         """Given frames are not looked at."""
