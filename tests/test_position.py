@@ -137,6 +137,19 @@ def test_learned_positions_at_a_knot_and_halfway() -> None:
     close(at(1e9), position.y[8])
 
 
+@pytest.mark.parametrize("name", ["learned_3d", "fractional"])
+def test_time_is_read_between_knots_even_in_asinh(name: str) -> None:
+    options = {"time_knots": 5, "time_scale": 2.0, "time_reach": 30.0}
+    position = registry.build("position", name, options, width=8, heads=2)
+    zeroed(position, position.y, position.x)
+    at = lambda t: told(position, places(t, 0, 0), 1, 1)[0]  # noqa: E731
+    table, edge = position.time.table, math.asinh(15.0)
+    for knot, share in enumerate((-1, -0.5, 0, 0.5, 1)):
+        close(at(2 * math.sinh(share * edge)), table[knot])
+    close(at(2 * math.sinh(0.25 * edge)), 0.5 * table[2] + 0.5 * table[3])
+    close(at(1e6), table[4])
+
+
 def test_fractional_reads_the_middle_of_each_patch() -> None:
     position = registry.build("position", "fractional", {"knots": 9}, width=8, heads=2)
     zeroed(position, position.time.table, position.x)
