@@ -21,6 +21,7 @@ from tiny import TINY
 from benchmarks.suite import load
 from components.contracts import Condition, Window
 from zoo import pairings, registry
+from zoo.cost import generator_cost, network_cost
 from zoo.entry import guarded
 from zoo.errors import BadValue, UserError
 from zoo.recipe import resolve, validate
@@ -474,6 +475,16 @@ def test_what_fits_is_let_through() -> None:
     checked("packing={name: navit, budget: 256, rows: 2}", "dataset.size=64", "backbone.patch=[1,4,4]")
     checked("packing={name: navit, drop: 0.3}")
     checked("packing=navit", "backbone=unet3d")
+
+
+def test_the_plan_counts_the_windows_that_fill_the_rows() -> None:
+    def flops(*options: str) -> float:
+        (found,) = resolve(["recipe=quickstart", "rollout=autoregressive", *options], sweep=False)
+        return generator_cost(found, network_cost(found, (32, 32)))["flops_per_step"]
+
+    one = flops("train.generator.batch=1")
+    assert flops("packing={name: navit, budget: 600, rows: 3}") == 6 * one, "two windows of 256 tokens in a row of 600"
+    assert flops("train.generator.batch=4", "packing={name: navit, drop: 0.5}") == 2 * one
 
 
 @pytest.mark.slow
