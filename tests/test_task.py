@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.training_masks import FAMILIES
+from components.contracts import Layout, Task
+from components.training_masks import FAMILIES, taught
 from zoo import registry
 from zoo.errors import BadValue, UnknownName, UnmetNeed
 
@@ -44,8 +45,77 @@ def test_every_window_is_whole_ascending_and_asks_for_something(task, family, fr
 
 
 def test_the_axis_and_the_families_are_there():
-    assert {"extend", "text_to_video"} <= set(registry.names("task"))
-    assert set(FAMILIES) == {"fdm", "hierarchy", "recent_spread", "recent_nearest", "window", "uniform"}
+    tasks = {"extend", "text_to_video", "image_to_video", "infill", "loop", "stitch"}
+    assert tasks <= set(registry.names("task"))
+    older = {"fdm", "hierarchy", "recent_spread", "recent_nearest", "window", "uniform"}
+    assert set(FAMILIES) == older | {"none", "first", "single", "backward", "every_nth", "ends"}
+
+
+@pytest.mark.parametrize("name", registry.names("task"))
+def test_a_task_names_families_that_exist_and_its_own_mix_teaches_it(name):
+    task = registry.build("task", name)
+    assert isinstance(task, Task)
+    assert {*task.own_masks, *task.taught_by, *task.continued_by} <= set(FAMILIES)
+    assert taught({}, task.own_masks, task.taught_by) and taught({}, {}, task.taught_by) is False
+    for indices, observed in own_draws(task, 50):
+        assert len(indices) == 16 and not observed.all()
+    assert registry.load("task", name).inputs
+
+
+def own_draws(task, count, *, frames=60, window=16):
+    rng = np.random.default_rng(0)
+    return [task.draw(frames=frames, window=window, masks={}, rng=rng) for _ in range(count)]
+
+
+def test_history_dropout_teaches_to_make_a_video_of_nothing():
+    assert not taught({"window": 1.0}, {}, ("none",)) and taught({"window": 1.0}, {}, ("none",), history_dropout=0.1)
+    assert not taught({"none": 0.0, "window": 1.0}, {}, ("none",))
+
+
+LAYOUTS = {
+    "text_to_video": Layout(),
+    "image_to_video": Layout(first=1),
+    "extend": Layout(first=5),
+    "infill": Layout(first=5, last=3),
+    "stitch": Layout(first=5, last=3),
+    "loop": Layout(first=5, copies=5),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_where_given_frames_stand(name):
+    task = registry.build("task", name)
+    assert task.layout(5, 3) == LAYOUTS[name] and task.context(5) == LAYOUTS[name].first
+
+
+def test_time_may_run_the_other_way():
+    task = registry.build("task", "extend", {"direction": "backward"})
+    assert task.layout(5, 3) == Layout(last=3) and task.needs == ("last",)
+    for _, observed in own_draws(task, 100):
+        assert observed[-1] and (np.diff(observed.astype(int)) >= 0).all()
+
+
+def test_vdts_families():
+    for family, least, most in (("none", 0, 0), ("first", 1, 1), ("single", 1, 1), ("every_nth", 4, 8)):
+        seen = list(draws(family, 300))
+        assert all((np.diff(indices) == 1).all() for indices, _ in seen)
+        counts = {int(observed.sum()) for _, observed in seen}
+        assert (min(counts), max(counts)) == (least, most), family
+    assert all(observed[0] for _, observed in draws("first", 50))
+    assert {int(np.flatnonzero(observed)[0]) for _, observed in draws("single", 400)} == set(range(16))
+    for _, observed in draws("every_nth", 100):
+        assert len(set(np.diff(np.flatnonzero(observed)))) == 1
+
+
+def test_ends_gives_frames_before_and_after_near_and_far():
+    gaps = []
+    for indices, observed in draws("ends", 2000):
+        made = np.flatnonzero(~observed)
+        assert observed[0] and observed[-1] and (np.diff(made) == 1).all()
+        assert (np.diff(indices[: made[-1] + 1]) == 1).all(), "what is made follows what is given at once"
+        gaps.append(indices[made[-1] + 1] - indices[made[-1]])
+    assert 0.45 < np.mean(np.array(gaps) == 1) < 0.7 and max(gaps) > 300
+    assert min(i[0] for i, _ in draws("ends", 500)) < 20 and max(i[-1] for i, _ in draws("ends", 500)) > 480
 
 
 def test_text_to_video_gives_nothing():
@@ -115,7 +185,6 @@ def test_wrong_mixes_name_the_cure():
         ({"fdm": -1.0}, BadValue, "from 0 on"),
         ({"fdm": float("nan")}, BadValue, "from 0 on"),
         ({"fdm": 0.0}, BadValue, "Give one of"),
-        ({}, BadValue, "Give one of"),
         ({"fdm": 9.0, "recent_nearest": 1e-9}, UnmetNeed, "poses"),
     ):
         with pytest.raises(error, match=words):
