@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from zoo import registry, yaml_file
+from zoo import model_size, registry, yaml_file
 from zoo.errors import BadValue, UnknownName, UserError, nearest
 from zoo.recipe_names import DEFAULTS, check_part, find, keys, part_axes
 from zoo.settings import SampleSettings, TrainerSettings, TrainSettings
@@ -100,7 +100,8 @@ def assign(tree: Tree, path: KeyPath, value: Any) -> None:
 
     ``tokenizer=vqgan`` swaps a part and drops the old part's options; naming the part that is already there keeps
     them. ``tokenizer.width=64`` edits one option. A mapping given to a section or a part edits the keys it names; a
-    mapping given to a single key (train.generator.masks) replaces it.
+    mapping given to a single key (train.generator.masks) replaces it. A budget for the backbone takes the place of an
+    earlier width, depth and heads.
     """
     check_key(path)
     head, rest = path[0], path[1:]
@@ -118,6 +119,7 @@ def _assign_part(tree: Tree, axis: str, rest: KeyPath, value: Any) -> None:
     if not rest and isinstance(value, Mapping):
         if "name" in value:
             _assign_part(tree, axis, ("name",), value["name"])
+        model_size.make_room(axis, tree[axis], value)
         for option, item in value.items():
             if option != "name":
                 tree[axis][option] = item
@@ -126,6 +128,7 @@ def _assign_part(tree: Tree, axis: str, rest: KeyPath, value: Any) -> None:
         if tree[axis]["name"] != value:
             tree[axis] = {"name": value}
     else:
+        model_size.make_room(axis, tree[axis], {rest[0]: value})
         _put(tree[axis], rest, value, axis)
 
 

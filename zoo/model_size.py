@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,30 @@ TRIALS = 12
 _STEP, _WIDEST = 4, 8192
 _SOLVED: dict[str, dict[str, int]] = {}
 
+BUDGETS, SHAPE = ("params", "preset"), ("width", "depth", "heads")
+"""Options of a backbone that say its size."""
+
 Build = Callable[["Part"], Any]
 
 
 def is_budget(part: Part) -> bool:
     """Whether a backbone's options leave its size to be solved."""
-    return any(part.options.get(name) is not None for name in ("params", "preset"))
+    return any(part.options.get(name) is not None for name in BUDGETS)
+
+
+def make_room(axis: str, options: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Before `given` is laid over a part's options: a budget ends what an earlier layer said of the backbone's size.
+
+    Width, depth or heads beside a budget in one and the same place stay, and are refused.
+    """
+    if axis == "backbone" and any(given.get(name) is not None for name in BUDGETS):
+        for name in (*BUDGETS, *SHAPE):
+            options.pop(name, None)
+
+
+def order(path: tuple[str, ...]) -> int:
+    """Swaps come before edits, and among these a budget before a width, which it would wipe out unseen."""
+    return 0 if len(path) == 1 else 1 if path[0] == "backbone" and path[1] in BUDGETS else 2
 
 
 def sized(part: Part, build: Build, known_by: Any) -> Part:
@@ -60,8 +78,7 @@ def sized(part: Part, build: Build, known_by: Any) -> Part:
 
 def _rest(part: Part) -> dict[str, Any]:
     """The options that say nothing of the size."""
-    size = ("params", "preset", "width", "depth", "heads")
-    return {name: value for name, value in part.options.items() if name not in size}
+    return {name: value for name, value in part.options.items() if name not in (*BUDGETS, *SHAPE)}
 
 
 def _solved(part: Part, build: Build) -> dict[str, int]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zoo import cases, layers, overrides, recipe_names, references, registry
+from zoo import cases, layers, model_size, overrides, recipe_names, references, registry
 from zoo.errors import BadValue, UnknownName, UserError, nearest
 from zoo.overrides import MAX_POINTS
 from zoo.settings import SampleSettings, Seed, TrainerSettings, TrainSettings
@@ -255,7 +255,7 @@ def _points(
     for values in itertools.product(*axes.values()):
         setting = dict(zip(axes, values, strict=True))
         branch = copy.deepcopy(tree)
-        for path in sorted(setting, key=lambda path: len(path) > 1):  # swaps come before edits
+        for path in sorted(setting, key=model_size.order):
             layers.assign(branch, path, copy.deepcopy(setting[path]))
         point = {".".join(path): value for path, value in setting.items() if len(axes[path]) > 1}
         found.append(_checked(references.resolved(branch), point | case))
@@ -278,7 +278,7 @@ def override(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
         if key != "point":
             layers.assign(tree, (key,), value)
     setting = {_place(edit.path): edit.values[0] for edit in edits}
-    for path in sorted(setting, key=len):
+    for path in sorted(setting, key=lambda path: (model_size.order(path), len(path))):
         layers.assign(tree, path, setting[path])
     return _checked(references.resolved(tree), dict(recipe.point))
 

@@ -53,7 +53,7 @@ class CaptionerTraining(Settings):
 
     steps: int = Field(600, ge=0, description="optimiser steps")
     batch: Positive = Field(16, description="clips per step, dealt out over the processes")
-    lr: Rate = Field(2e-3, description="peak learning rate, after the warm-up")
+    lr: Rate = Field(7e-4, description="peak learning rate, after the warm-up")
     clips: Positive = Field(1000, description="the curated set: so many captioned training clips, the first ones")
     seed: Seed = Field(0, description="initial weights and batches")
     warmup: int = Field(50, ge=0, description="steps of linear warm-up before the cosine decay")

@@ -193,6 +193,7 @@ class UNet3d(nn.Module):
         Raises:
             ValueError: memory is given with clips of mixed sizes.
         """
+        window = replace(window, columns=None)  # convolutions need whole frames: zoo/packing_pairings.py refuses others
         if isinstance(z, torch.Tensor):
             return self._run(z, window, condition, memory)[0]
         groups: dict[torch.Size, list[int]] = {}
@@ -213,6 +214,10 @@ class UNet3d(nn.Module):
         _, layers = self._run(z_observed, window, condition, None)
         height, width = (side + self._missing(side) for side in z_observed.shape[-2:])
         return Memory(map_tokens(window, (height, width)), window, condition, layers)
+
+    def regions(self) -> list[nn.Module]:
+        """What torch.compile takes by itself: residual and attention blocks."""
+        return [module for module in self.modules() if isinstance(module, _Block)]
 
     def _missing(self, side: int) -> int:
         """How many zeros make a side halve evenly through all levels."""

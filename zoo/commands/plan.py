@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import BadValue, UserError, nearest
+from zoo.model_size import is_budget
 from zoo.recipe_names import check_arguments
 
 if TYPE_CHECKING:
@@ -82,8 +83,24 @@ def _plan(recipe: Recipe, counts: dict[str, Any]) -> dict[str, Any]:
     if judged not in networks:
         networks[judged] = network_cost(recipe, judged)
     rollout = rollout_cost(recipe, suite, networks[judged])
+    stage = {**stage, "size": _size(recipe, networks[judged].network)}
     named = {"rollout_name": recipe.part("rollout").name}
     return {**plan, **named, "tokenizer": tokenizer, "generator": stage, "rollout": rollout}
+
+
+def _size(recipe: Recipe, network: Any) -> str:
+    """What a budget or a preset became; empty where the recipe says width and depth itself."""
+    part = recipe.part("backbone")
+    backbone = getattr(network, "backbone", network)
+    if not is_budget(part):
+        return ""
+    budget = part.options.get("params")
+    asked = f"preset {part.options['preset']}" if budget is None else f"{si(budget)} asked"
+    shape, count = backbone.config, sum(parameter.numel() for parameter in backbone.parameters())
+    return (
+        f"backbone {part.name}: width {shape.width}, depth {shape.depth}, heads {shape.heads}: "
+        f"{si(count)} parameters, {asked}"
+    )
 
 
 def _stages(recipe: Recipe, store: Any, names: tuple[str, ...]) -> dict[str, str]:
@@ -158,6 +175,8 @@ def _print(recipe: Recipe, plans: list[dict[str, Any]]) -> None:
     console.print(table)
     parts = ", ".join(f"{name} {si(count)}" for name, count in first["generator"]["parts"].items())
     console.print(f"generator by part: {parts}", markup=False)
+    for line in dict.fromkeys(plan["generator"]["size"] for plan in plans if plan["generator"]["size"]):
+        console.print(line, markup=False)
     _print_points(console, plans)
     for name, state in {name: state for plan in plans for name, state in plan["stages"].items()}.items():
         console.print(f"stage {name}: {state}", markup=False)

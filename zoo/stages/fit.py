@@ -28,6 +28,7 @@ from zoo.checkpoint import (
     check_owner,
     good_checkpoint,
 )
+from zoo.compiled import compile_regions
 from zoo.errors import BadValue, UnmetNeed
 from zoo.progress import say
 from zoo.stages.callbacks import AverageWeights, Finishing, StepSeeds, TrainingProgress, sharded
@@ -152,6 +153,8 @@ def _train(
     )
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    for module in stage.trained_modules().values():
+        compile_regions(module, getattr(trainer_settings, "compile", False))
     stage.train()
     # On a CPU a batch costs 1 to 8 ms of a step of hundreds, and a loader process takes a core from the training.
     workers = 0 if trainer.strategy.root_device.type == "cpu" else 2
