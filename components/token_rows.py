@@ -156,7 +156,7 @@ def per_token(signal_bfd: Tensor, tokens: Tokens) -> Tensor:
 
 
 class _ScaledSum(torch.autograd.Function):
-    """base + scale · x, scale [B, F, 1, D] and x [B, F, n, D]; base like the one or the other.
+    """base + scale · x, x [B, F, n, D]; base and scale like it, or [B, F, 1, D].
 
     By hand because autograd's own addcmul makes two more passes over x in each direction.
     """
@@ -170,7 +170,9 @@ class _ScaledSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         x, scale = ctx.saved_tensors
-        return grad.sum(2, keepdim=True) if ctx.shared else grad, grad * scale, (grad * x).sum(2, keepdim=True)
+        told = grad * x
+        told = told if scale.shape == x.shape else told.sum(2, keepdim=True)
+        return grad.sum(2, keepdim=True) if ctx.shared else grad, grad * scale, told
 
 
 def _scaled_sum(base: Tensor, x: Tensor, scale: Tensor) -> Tensor:
@@ -186,7 +188,8 @@ def modulate(x: Tensor, scale_bfd: Tensor, shift_bfd: Tensor, tokens: Tokens) ->
         x = rearrange(x, "b (f n) d -> b f n d", f=f)
         scale, shift = rearrange(1 + scale_bfd, "b f d -> b f 1 d"), rearrange(shift_bfd, "b f d -> b f 1 d")
         return rearrange(_scaled_sum(shift, x, scale), "b f n d -> b (f n) d")
-    return torch.addcmul(per_token(shift_bfd, tokens), x, per_token(1 + scale_bfd, tokens))
+    shift, scale = per_token(shift_bfd, tokens), per_token(1 + scale_bfd, tokens)
+    return _scaled_sum(shift[:, :, None], x[:, :, None], scale[:, :, None])[:, :, 0]
 
 
 def add_gated(x: Tensor, branch: Tensor, gate: Tensor | float, tokens: Tokens) -> Tensor:
@@ -197,4 +200,4 @@ def add_gated(x: Tensor, branch: Tensor, gate: Tensor | float, tokens: Tokens) -
         f = tokens.grids[0][0]
         x, branch = (rearrange(a, "b (f n) d -> b f n d", f=f) for a in (x, branch))
         return rearrange(_scaled_sum(x, branch, rearrange(gate, "b f d -> b f 1 d")), "b f n d -> b (f n) d")
-    return torch.addcmul(x, branch, per_token(gate, tokens))
+    return _scaled_sum(x[:, :, None], branch[:, :, None], per_token(gate, tokens)[:, :, None])[:, :, 0]
