@@ -225,4 +225,10 @@ def _check(model: ZooModel, scene: Scene) -> None:
     if given >= scene.frames:
         raise BadValue(f"frames={scene.frames} are no more than the {given} that are given: ask for more frames.")
     height, width = scene.size or np.asarray(scene.context).shape[1:3]
-    fitting.fit(model.tokenizer, (scene.frames, height, width), pad=model.recipe.sample.pad)
+    taken = fitting.fit(model.tokenizer, (scene.frames, height, width), pad=True)
+    if taken.padded and not model.recipe.sample.pad:
+        frames, high, wide = taken.taken
+        raise BadValue(
+            f"the run's tokenizer does not take {scene.frames} frames of {width}x{height} (width x height): ask for "
+            f"frames={frames} size={wide}x{high}, or set sample.pad=true, which pads and crops back."
+        )
