@@ -12,7 +12,7 @@ from einops import rearrange
 from pydantic import Field, model_validator
 from torch import nn
 
-from components.attention_sublayer import pose_bias
+from components.attention_sublayer import AttentionSublayer, pose_bias
 from components.contracts import Attention, Condition, Memory, Packing, Window
 from components.feature_map_attention import Call, KeysValues, LevelEntry, MapAttention, map_tokens
 from components.frame_convolution import FrameResBlock, FrameUpsample, frame_downsample, frame_norm
@@ -216,8 +216,8 @@ class UNet3d(nn.Module):
         return Memory(map_tokens(window, (height, width)), window, condition, layers)
 
     def regions(self) -> list[nn.Module]:
-        """What torch.compile takes by itself: residual and attention blocks."""
-        return [module for module in self.modules() if isinstance(module, _Block)]
+        """What torch.compile takes by itself: residual blocks and attention sublayers."""
+        return [module for module in self.modules() if isinstance(module, FrameResBlock | AttentionSublayer)]
 
     def _missing(self, side: int) -> int:
         """How many zeros make a side halve evenly through all levels."""
