@@ -107,6 +107,7 @@ class Evaluation:
         parts = {axis: full(axis, self.recipe.part(axis)) for axis in compose.SAMPLING_AXES}
         modules = [module_of(axis, part["name"]) for axis, part in parts.items()]
         suite = self.suite
+        modules += [module_of("task", suite.task)] if suite.task else []
         decoding = compose.decoding_options(self.recipe)
         return {
             **({"decoding": decoding} if decoding else {}),

@@ -70,9 +70,12 @@ class PackingTrial(Evaluation):
     @cached_property
     def batch(self) -> MixedBatch:
         """The suite's clips as one batch."""
+        import torch
+
         from zoo.mixed_batch import mixed_batch
 
         tokenizer = compose.build_tokenizer(self.recipe.part("tokenizer"))
+        torch.manual_seed(self.pipeline.seed)
         encoder = compose.build("text_encoder", self.recipe.part("text_encoder"))
         channels = compose.sizes(self.recipe, tokenizer, 0).channels
         return mixed_batch(self.clips, tokenizer, channels, encoder, self.suite.seed).to(self._device)
