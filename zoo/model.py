@@ -18,7 +18,7 @@ from zoo.errors import BadValue, UnmetNeed
 from zoo.fitting import to_uint8
 from zoo.latent_form import LatentForm
 from zoo.sampling import Engine, Request
-from zoo.scene import Places, Scene, places
+from zoo.scene import Places, Scene, opening, places
 from zoo.stages.cache import latent_actions
 from zoo.store import atomic_file, writing
 
@@ -182,31 +182,14 @@ class ZooModel:
 
     def _opened(self, scenes: Sequence[Scene], recipe: Recipe | None) -> list[Scene]:
         """Scenes whose task looks at its own opening, where none is given, with an opening that is made first."""
-        wanting = [i for i, scene in enumerate(scenes) if self._wants_opening(scene)]
+        step = (recipe or self.recipe).sample.step
+        wanting = {i: scene for i, scene in enumerate(scenes) if scene.wants_opening(self.task(scene))}
         opened = list(scenes)
         if wanting:
-            asked = [self._opening(scenes[i], (recipe or self.recipe).sample.step) for i in wanting]
-            made, _ = self._sampled(asked, recipe)
+            made, _ = self._sampled([opening(scene, self.tokenizer, step) for scene in wanting.values()], recipe)
             for i, video in zip(wanting, made, strict=True):
                 opened[i] = replace(scenes[i], context=video)
         return opened
-
-    def _wants_opening(self, scene: Scene) -> bool:
-        given = 0 if scene.context is None else len(scene.context)
-        return self.task(scene).layout(1, 0).copies > 0 and not given
-
-    def _opening(self, scene: Scene, step: int) -> Scene:
-        """A scene of the first frames alone: what one plan step makes of nothing, at most a third of the video."""
-        tokenizer = self.tokenizer
-        third = tokenizer.latent_frames(scene.frames) // 3
-        # One latent more where the copies' first would be left out, see `places`.
-        least = 1 if tokenizer.training_latents == 1 else 3
-        frames = tokenizer.video_frames(max(min(step, third), least))
-        if frames >= scene.frames:
-            raise BadValue(f"frames={scene.frames} are too few for an opening of {frames} to come back: ask for more.")
-        actions = None if scene.actions is None else scene.actions[: frames - 1]
-        poses = None if scene.poses is None else scene.poses[:frames]
-        return replace(scene, frames=frames, context=None, actions=actions, poses=poses)
 
     def request(self, scene: Scene, recipe: Recipe | None = None) -> Request:
         """A scene in latent frames: given frames cut to whole latents, encoded alone; poses of the last frames.

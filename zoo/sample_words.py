@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zoo import overrides, recipe_names, registry
 from zoo.errors import BadValue, UnknownName, nearest
 
 FILES = ("image", "first", "last")
-KEYS = ("task", "prompt", *FILES, "size", "frames", "seconds", "context", "closing", "videos", "out")
+COUNTS = ("frames", "context", "closing", "videos")
+KEYS = ("task", "prompt", *FILES, "size", "seconds", *COUNTS, "out")
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,17 @@ def read(words: Sequence[str]) -> tuple[Asked, list[str]]:
             rest.append(f"{key}={value}")
         else:
             raise UnknownName(f"sample has no key '{key}'.{nearest(key, known)}")
+    files: dict[str, Any] = {key: _file(key, own[key]) for key in FILES if key in own}
+    counts: dict[str, Any] = {key: _count(key, own[key]) for key in COUNTS if key in own}
     asked = Asked(
         task=own.get("task"),
         options={name: own[name] for name in options if name in own},
         prompt=own.get("prompt"),
-        **{key: _file(key, own[key]) for key in FILES if key in own},
         size=_size(own["size"]) if "size" in own else None,
-        **{key: _count(key, own[key]) for key in ("frames", "context", "closing", "videos") if key in own},
         seconds=_seconds(own["seconds"]) if "seconds" in own else None,
         out=Path(own.get("out", "samples")),
+        **files,
+        **counts,
     )
     _agree(asked)
     return asked, rest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +81,10 @@ class Scene:
         assert self.last is not None
         return self.last[len(self.last) - layout.last :]
 
+    def wants_opening(self, task: Any) -> bool:
+        """Whether the task looks at copies of an opening that is not given: it is made first."""
+        return task.layout(1, 0).copies > 0 and not _count(self.context)
+
 
 def _count(frames: np.ndarray | None) -> int:
     return 0 if frames is None else len(frames)
@@ -132,3 +136,19 @@ def places(tokenizer: Any, frames: int, layout: Layout) -> Places:
             f"{tokenizer.temporal_factor} and needs {lead} before them: give {lead + 2 * tokenizer.temporal_factor}."
         )
     return Places(total, observed, total - first, lead, padding)
+
+
+def opening(scene: Scene, tokenizer: Any, step: int) -> Scene:
+    """A scene of its first frames alone: what one plan step makes of nothing, at most a third of the video.
+
+    Raises BadValue where the video is too short for that.
+    """
+    third = tokenizer.latent_frames(scene.frames) // 3
+    # Unless frames are on their own some of the copies only lead up to the others, see `places`.
+    least = 1 if tokenizer.training_latents == 1 else 3
+    frames = tokenizer.video_frames(max(min(step, third), least))
+    if frames >= scene.frames:
+        raise BadValue(f"frames={scene.frames} are too few for an opening of {frames} to come back: ask for more.")
+    actions = None if scene.actions is None else scene.actions[: frames - 1]
+    poses = None if scene.poses is None else scene.poses[:frames]
+    return replace(scene, frames=frames, context=None, actions=actions, poses=poses)
