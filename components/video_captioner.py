@@ -54,7 +54,7 @@ class VideoCaptioner(nn.Module):
         super().__init__()
         self.sizes, width = sizes, sizes.width
         self.vocabulary = WordVocabulary(sizes.words)
-        self.stem = _stem(3 * sizes.tubelet, sizes.patch, width)
+        self.stem = _stem(6 * sizes.tubelet, sizes.patch, width)
         side = sizes.size // sizes.patch
         self.stem_norm = nn.LayerNorm(width)
         self.place = nn.Parameter(_grid(side, side, width))
@@ -80,7 +80,8 @@ class VideoCaptioner(nn.Module):
     def see(self, video_bcthw: Tensor) -> Tensor:
         """Video [B, 3, frames, size, size] in [-1, 1] to the caption tokens [B, queries, D]."""
         count, moments = video_bcthw.shape[0], self.sizes.frames // self.sizes.tubelet
-        x = self.stem(rearrange(video_bcthw, "b c (t n) h w -> (b t) (n c) h w", t=moments))
+        shown = torch.cat([video_bcthw, _contrasted(video_bcthw)], dim=1)
+        x = self.stem(rearrange(shown, "b c (t n) h w -> (b t) (n c) h w", t=moments))
         x = self.stem_norm(rearrange(x, "n d h w -> n (h w) d")) + self.place
         for block in self.within:
             x = block(x)
@@ -204,6 +205,12 @@ class Pooler(nn.Module):
         """[B, L, D] to [B, queries, D]."""
         queries = repeat(self.queries, "q d -> b q d", b=len(x))
         return self.norm(queries + self.attention(queries, x))
+
+
+def _contrasted(video_bcthw: Tensor) -> Tensor:
+    """A clip without its mean colour, at unit contrast: shapes and motions look alike on any ground."""
+    rest = video_bcthw - video_bcthw.mean(dim=(2, 3, 4), keepdim=True)
+    return rest / (rest.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt() + 0.02)
 
 
 def _line(count: int, width: int) -> Tensor:

@@ -48,7 +48,7 @@ class Coca(nn.Module):
         time_depth: int = Field(2, ge=0, le=48, description="blocks in which all tokens of a clip meet")
         queries: int = Field(8, ge=1, le=1024, description="caption queries of the attentional pooler")
         text_depth: int = Field(1, ge=0, le=48, description="causal blocks over words alone")
-        fusion_depth: int = Field(2, ge=1, le=48, description="causal blocks that look at the video")
+        fusion_depth: int = Field(1, ge=1, le=48, description="causal blocks that look at the video")
         words: int = Field(512, ge=8, le=65536, description="largest vocabulary; rarer words are unknown")
         contrastive: float = Field(1.0, ge=0, le=100, description="λ_con")
         captioning: float = Field(2.0, ge=0, le=100, description="λ_cap")
