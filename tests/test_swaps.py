@@ -26,7 +26,8 @@ REFUSED = {
     "rollout.rolling": "different noise levels",
     "solver.none": "walks from noise to data",
     "tokenizer.diffusers": "a value is required",
-    "task.text_to_video": "never learns to continue",
+    "task.infill": "needs frames at the last end",
+    "task.stitch": "needs frames at the last end",
     "text_encoder.byte_table": "needs captions",
     "text_encoder.open_clip": "needs captions",
 }
