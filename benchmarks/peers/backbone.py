@@ -9,7 +9,8 @@ blocks of ours, two of its layers have the multiply-adds, so depth divides by th
 ours without per-frame signals, masks or memory. Width, heads, tokens (2×2 patches) and precision are the same;
 parameters and FLOPs, counted by PyTorch, are printed. A training step is forward, backward and fused AdamW; a sampling
 call a forward pass without gradients. All take turns with one large matrix product, whose rate is the machine's peak
-beside which shares stand; a ratio is the median over rounds of theirs / ours, with its quarters: above 1, ours is faster.
+beside which shares stand; a ratio is the median over rounds of theirs / ours, with its quarters: above 1, ours is
+faster.
 compile=1 adds video_dit with trainer.compile, bf16=1 video_dit under bfloat16 autocast.
 """
 
