@@ -10,6 +10,8 @@ import pytest
 import torch
 from test_packing import pack, window_of
 
+from components import attend as kernel
+from components.attention_plan import Piece
 from components.contracts import Memory, Tokens, Window
 from zoo import registry
 
@@ -45,12 +47,6 @@ def may_look(name: str, options: dict, sublayer: str, q: dict, k: dict) -> bool:
         for axis in (1, 2)
     ):
         return False
-    if name == "windowed" and not all(
-        block(options, sublayer, axis, q["place"][axis], q["sides"])
-        == block(options, sublayer, axis, k["place"][axis], q["sides"])
-        for axis in (1, 2)
-    ):
-        return False
     if not k["valid"] or not q["valid"]:
         return q["frame"] == k["frame"]
     if k["observed"]:
@@ -73,13 +69,6 @@ def block(options: dict, sublayer: str, axis: int, place: float, sides: list[flo
     return math.floor((place - (size // 2 if moves else 0)) / size)
 
 
-def block(options: dict, sublayer: str, axis: int, place: float, sides: list[float] | None) -> int:
-    """Number of the window along one axis: the second sublayer's windows begin half a window later."""
-    size = options[("frames", "rows", "columns")[axis]]
-    moves = sublayer == "shifted" and (sides is None or sides[axis - 1] > size)
-    return math.floor((place - (size // 2 if moves else 0)) / size)
-
-
 def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dict]]:
     def one(row: int, at: int) -> dict:
         clip, frame = int(tokens.clip[row, at]), int(tokens.frame[row, at])
@@ -87,7 +76,6 @@ def facts(tokens: Tokens, window: Window, first_frame: int = 0) -> list[list[dic
             "clip": clip,
             "frame": frame + first_frame,
             "place": tokens.place[row, at].tolist(),
-            "sides": tokens.sides[row, at].tolist(),
             "sides": tokens.sides[row, at].tolist(),
             "observed": bool(tokens.observed[row, at]),
             "valid": clip >= 0 and bool(window.valid[clip, frame]),
@@ -185,27 +173,6 @@ def test_windows_are_those_of_the_places_where_columns_are_dropped(case: tuple[s
         torch.testing.assert_close(got, oracle(case, sublayer, qkv, qs, qs, None), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_windows_are_those_of_the_places_where_columns_are_dropped(case: tuple[str, dict]) -> None:
-    torch.manual_seed(0)
-    sides, frames = [(4, 5), (3, 3), (4, 5)], (3, 2, 3)
-    kept = [torch.rand(h, w) < 0.5 for h, w in sides]
-    kept[2] = kept[0].flip(1)
-    clips = [pack("padding", [(f, h, w)])[2] for f, (h, w) in zip(frames, sides, strict=True)]
-    grids = [(f, int(mask.sum()), 1) for f, mask in zip(frames, kept, strict=True)]
-    tokens, window = pack("navit", grids)[2], replace(window_of(grids), columns=tuple(kept))
-    for b, (mask, (h, w), (row, at)) in enumerate(zip(kept, sides, tokens.starts, strict=True)):
-        stays = mask.flatten().repeat(frames[b])
-        tokens.place[row, at : at + int(stays.sum()), 1:] = clips[b].place[0, stays, 1:]
-        tokens.sides[row, at : at + int(stays.sum())] = torch.tensor([h, w]).float()
-    attention = registry.build("attention", *case)
-    layout, qs = attention.layout(tokens, window), facts(tokens, window)
-    for sublayer in attention.sublayers:
-        qkv = tuple(torch.randn(3, *tokens.clip.shape, HEADS, SIZE))
-        got = attention.attend(sublayer, *qkv, layout)
-        torch.testing.assert_close(got, oracle(case, sublayer, qkv, qs, qs, None), rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", registry.names("attention"))
 def test_every_alternative_is_in_the_oracle_and_names_what_crosses(name: str) -> None:
     assert name in {case for case, _ in CASES}, "add the new attention to CASES and to may_look"
@@ -219,3 +186,117 @@ def test_memory_of_mixed_sizes_is_refused(name: str) -> None:
     tokens, window = pack("navit", grids)[2], window_of(grids)
     with pytest.raises(ValueError, match="one size"):
         registry.build("attention", name).layout(tokens, window, Memory(tokens, window, None, ()))  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------------------- what costs and what does not
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_changing_a_clip_of_a_row_changes_no_other(case: tuple[str, dict]) -> None:
+    grids = GRIDS["mixed"]
+    tokens, window = pack("navit", grids, budget=80)[2], window_of(grids)
+    assert len({row for row, _ in tokens.starts}) < len(grids), "clips must share rows, or this shows nothing"
+    attention = registry.build("attention", *case)
+    layout = attention.layout(tokens, window)
+    for sublayer in attention.sublayers:
+        qkv = torch.randn(3, *tokens.clip.shape, HEADS, SIZE)
+        before = attention.attend(sublayer, *qkv, layout)
+        for clip in range(len(grids)):
+            other = qkv.clone()
+            other[:, tokens.clip == clip] += 5.0
+            after = attention.attend(sublayer, *other, layout)
+            elsewhere = tokens.clip != clip
+            assert torch.equal(after[elsewhere], before[elsewhere])
+            assert not torch.equal(after[~elsewhere], before[~elsewhere])
+
+
+def seen_by_all(grids: list[tuple[int, int, int]], observed: bool) -> Window:
+    """A window in which no frame is hidden from another."""
+    window = window_of(grids)
+    return replace(window, observed=window.valid & observed)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("grids", ["regular", "mixed"])
+@pytest.mark.parametrize("name", ["full", "space_time", "space_time_causal", "windowed"])
+def test_no_mask_where_all_is_seen_and_the_same_as_with_one(
+    name: str, grids: str, observed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = registry.build("attention", name, {"frames": 9} if name == "windowed" else {})
+    tokens, window = pack("padding", GRIDS[grids])[2], seen_by_all(GRIDS[grids], observed)
+    window = replace(window, times=torch.zeros_like(window.times))  # so that causal time hides nothing either
+    bare = attention.layout(tokens, window)
+    assert all(group.mask is None for plan in bare.values() for group in plan.groups)
+    monkeypatch.setattr("components.attention_plan._hidden", lambda visible, _: ([True] * len(visible), False))
+    masked = attention.layout(tokens, window)
+    for sublayer in attention.sublayers:
+        assert all((group.mask is None) == (sublayer == "space") for group in masked[sublayer].groups)
+        qkv = torch.randn(3, *tokens.clip.shape, HEADS, SIZE)
+        torch.testing.assert_close(
+            attention.attend(sublayer, *qkv, bare), attention.attend(sublayer, *qkv, masked), rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", ["full", "space_time", "space_time_causal"])
+def test_a_regular_batch_is_one_call_on_views(name: str) -> None:
+    attention = registry.build("attention", name)
+    tokens = pack("navit", GRIDS["regular"])[2]
+    layout = attention.layout(tokens, window_of(GRIDS["regular"]))
+    for plan in layout.values():
+        (piece,), (group,) = plan.pieces, plan.groups
+        assert isinstance(piece, Piece) and piece.order is None and plan.ragged is None
+        q = torch.randn(*tokens.clip.shape, HEADS, SIZE)
+        (part,) = kernel._parts(q, plan).values()
+        assert part.shape[0] == sum(group.counts)
+        assert name != "full" or part.data_ptr() == q.data_ptr(), "joint attention copies nothing"
+
+
+def test_clips_that_hide_the_same_frames_share_a_mask() -> None:
+    grids = [(4, 2, 2)] * 3
+    window = window_of(grids)
+    alike = replace(window, **{n: getattr(window, n)[:1].expand(3, -1) for n in ("times", "observed", "valid")})
+    alike = replace(alike, observed=torch.tensor([[True, False, False, False]]).expand(3, -1))
+    attention = registry.build("attention", "space_time_causal")
+    (group,) = attention.layout(pack("padding", grids)[2], alike)["time"].groups
+    assert group.mask.shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_layers_neither_look_at_values_nor_make_masks(case: tuple[str, dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = registry.build("attention", *case)
+    for grids in GRIDS.values():
+        tokens, window = pack("navit", grids)[2], window_of(grids)
+        with torch.autocast("cpu", torch.bfloat16):
+            layout = attention.layout(tokens, window)
+        monkeypatch.setattr(kernel, "token_mask", None)
+        for sublayer in attention.sublayers:
+            plan = layout[sublayer]
+            assert all(group.mask is None or group.mask.dtype == torch.bfloat16 for group in plan.groups)
+            found = attention.attend(sublayer, *torch.randn(3, *tokens.clip.shape, HEADS, SIZE).bfloat16(), layout)
+            assert found.dtype == torch.bfloat16 and torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["full", "space_time"])
+def test_uneven_sequences_are_told_to_their_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of CUDA, with a stand-in for `varlen_attn`."""
+    attention = registry.build("attention", name)
+    tokens, window = pack("navit", GRIDS["mixed"])[2], seen_by_all(GRIDS["mixed"], False)
+    sublayer, layout = attention.sublayers[0], attention.layout(tokens, window)
+    qkv, asked = torch.randn(3, *tokens.clip.shape, HEADS, SIZE), []
+    expected = attention.attend(sublayer, *qkv, layout)
+
+    def stand_in(q, k, v, bounds_q, bounds_k, longest_q, longest_k):
+        asked.append((longest_q, longest_k))
+        pieces = []
+        for begin, end in zip(bounds_q[:-1].tolist(), bounds_q[1:].tolist(), strict=True):
+            assert end - begin <= longest_q
+            logits = torch.einsum("qkd,mkd->kqm", q[begin:end], k[begin:end]) / math.sqrt(SIZE)
+            pieces.append(torch.einsum("kqm,mkd->qkd", logits.softmax(-1), v[begin:end]))
+        return torch.cat(pieces)
+
+    monkeypatch.setattr(kernel, "varlen_attn", stand_in)
+    monkeypatch.setattr(kernel, "takes_uneven", lambda q: True)
+    torch.testing.assert_close(attention.attend(sublayer, *qkv, layout), expected, rtol=0, atol=1e-5)
+    assert asked
+    masked = attention.layout(tokens, window_of(GRIDS["mixed"]))[attention.sublayers[-1]]
+    assert masked.ragged is None, "a plan with masks never goes there"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.peers import encoding, metrics, rollout, tokenizers
+from benchmarks.peers import encoding, metrics, packing, rollout, tokenizers
 from zoo.canvas import Cost
 from zoo.errors import BadValue
 
@@ -101,3 +101,27 @@ def test_a_long_clip_is_encoded_piece_by_piece(name):
     assert found["peak"] >= found["before"] > 10
     with pytest.raises(BadValue, match="lengths=long"):
         encoding.main(["lengths=long"])
+
+
+def test_packing_is_compared_with_padding_the_ideal_and_navit():
+    small = {**packing.OPTIONS, "clips": 3, "frames": 2, "width": 16, "depth": 1, "heads": 2, "rounds": 1}
+    lines = packing.pictures(small)
+    assert len(lines) == 5 and all(line["ms"] > 0 and line["peak"] > 0 for line in lines)
+    assert lines[0]["ratio"] == 1 and lines[0]["ideal"] > 0
+    assert len(packing.clips(small, "space_time_causal")) == 2
+    with pytest.raises(BadValue, match="rounds=no"):
+        packing.main(["rounds=no"])
+
+
+@pytest.mark.parametrize("attention", ["full", "space_time_causal"])
+def test_the_ideal_batch_has_as_many_tokens_and_as_much_attention(attention):
+    sizes = packing.sizes_of(24, 4)
+    same = packing.equal_work(sizes, attention)
+    assert len(set(same)) == 1
+
+    def work(found):
+        tokens = sum(f * h * w for f, h, w in found)
+        joint = sum((f * h * w) ** 2 for f, h, w in found)
+        return tokens, joint if attention == "full" else sum(f * (h * w) ** 2 for f, h, w in found)
+
+    assert all(abs(mine / theirs - 1) < 0.15 for mine, theirs in zip(work(same), work(sizes), strict=True))

@@ -6,8 +6,8 @@ Clips of 4 to 16 patches a side, so 16 to 256 tokens a frame. The first table is
 images: the same pictures, patches, width, depth, heads, MLP, QK-norm and number of outputs for all (ours has adaptive
 layer norms besides, NaViT a pooling at the end). NaViT's rows hold 2048 tokens, its default, or those of one picture.
 Our packed rows are one row of all tokens: attention stays inside clips, so its length costs nothing and nothing is
-filler. The second table is of clips of 1 to `frames` frames, half of them observed. A step is forward, backward and AdamW in
-float32. All calls take turns, so that a busy machine slows all alike; times are medians and ratios are of medians.
+filler. The second table is of clips of 1 to `frames` frames, half of them observed. A step is forward, backward and
+AdamW in float32. All calls take turns, so that a busy machine slows all alike; times are medians and ratios are theirs.
 
 ideal     ours on a regular batch, no filler and nothing to pack, of as many tokens and as much attention as the mixed
           batch: n = Σn²/Σn tokens a clip and Σn/n clips, its time scaled by what FLOPs rounding leaves. 1 is ideal.
