@@ -308,3 +308,19 @@ def test_the_end_of_a_file_and_an_upright_picture(run, files, tmp_path):
     pieces, said = sample_files.fitted([sample_files.Piece(whole, 10.0, "a.mp4")], (16, 24))
     np.testing.assert_array_equal(pieces[0].frames, fit_to(whole, (16, 24)))
     assert said is not None and "a.mp4 (48x32)" in said and "24x16" in said
+
+
+def test_a_tokenizer_that_joins_frames_in_time(root):
+    """Closing latents are those of a still and the frames after it, without the still; any length comes out."""
+    model = opened(train(root, LEARNED, "tokenizer.temporal_factor=4", "train.tokenizer.frames=2"))
+    first, last = film(5, 16, 24, 5), film(9, 16, 24, 6)
+    request = model.request(Scene(25, first, last=last, task="stitch"))
+    assert (request.frames, request.context.shape[1], request.closing.shape[1]) == (7, 2, 2)
+    torch.testing.assert_close(request.closing, model.encode(last)[:, 1:])
+    for frames, task in ((25, "stitch"), (23, "infill"), (30, {"name": "extend", "direction": "backward"})):
+        (video,) = model.sample(Scene(frames, first, last=last, task=task))
+        assert len(video) == frames
+        np.testing.assert_array_equal(video[-9:], last)
+    for given in (first, None):
+        (video,) = model.sample(Scene(26, given, task="loop", size=(16, 24)))
+        assert video.shape == (26, 16, 24, 3)
