@@ -168,7 +168,7 @@ def test_every_epoch_shows_every_clip_once(fit: str, clips: int) -> None:
 
 
 def test_next_fit_keeps_the_order_of_the_epoch() -> None:
-    packing = registry.build("packing", "navit", {**ROWS, "fit": "next"})
+    packing = registry.build("packing", "navit", {**ROWS, "fit": "next", "look_ahead": 1})
     sizes = window_tokens(SHAPES, packing, GRAIN)
     rows = [row for step in range(20) for row in RowFilling(sizes, packing, seed=5).rows_of(step)]
     places = [place[:2] for row in rows for place in row]
@@ -287,6 +287,16 @@ def test_loss_and_gradient_come_from_kept_columns_alone(weighting: str) -> None:
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
     for z, mask in zip(gradients, masks, strict=False):
         assert not z[..., ~mask].any() and z[..., mask].any()
+
+
+@pytest.mark.parametrize("weighting", ["clip", "token"])
+def test_stacked_and_listed_clips_with_dropped_columns_give_one_loss(weighting: str) -> None:
+    stage = stage_of(build(patch=GRAIN, packing="navit", pose_encoding="none"), weighting=weighting)
+    batch = batches("navit", {"drop": 0.4}, shapes=[(6, 5, 6)] * 4)[0]
+    assert isinstance(batch.z, torch.Tensor) and batch.window.columns is not None
+    stage._noise = lambda z, step: torch.ones_like(z) if isinstance(z, torch.Tensor) else [torch.ones_like(z[0])] * 4  # type: ignore[method-assign]
+    stacked = stage.loss(batch, 0)
+    torch.testing.assert_close(stage.loss(replace(batch, z=list(batch.z)), 0), stacked)
 
 
 # ------------------------------------------------------------------------------------------------------- the loss
