@@ -64,7 +64,8 @@ def tokenizer_cost(recipe: Recipe) -> dict[str, Any]:
         tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
         video = torch.zeros(1, 3, tokenizer.video_frames(compose.training_latents(recipe, tokenizer)), height, width)
     counted = trained(lambda: tokenizer.decode(tokenizer.encode(video)))
-    return _stage_cost(_count(tokenizer), counted, settings.batch, settings.steps * tokenizer.trainable, _devices(recipe))
+    steps = settings.steps * tokenizer.trainable
+    return _stage_cost(_count(tokenizer), counted, settings.batch, steps, _devices(recipe))
 
 
 def _stage_cost(
