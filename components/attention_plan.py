@@ -160,8 +160,9 @@ def _groups(
     """Segments of one length together, whatever clips they are of."""
     found: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for p, piece in enumerate(pieces):
-        for c, (_, columns) in enumerate(piece.cut.classes if isinstance(piece, Piece) else ()):
-            found.setdefault((piece.frames, columns), []).append((p, c))
+        if isinstance(piece, Piece):
+            for c, (_, columns) in enumerate(piece.cut.classes):
+                found.setdefault((piece.frames, columns), []).append((p, c))
     hidden, alike = _hidden(visible, tokens) if visible is not None else ([False] * len(tokens.grids), True)
     made = []
     for (frames, columns), members in found.items():
