@@ -31,7 +31,7 @@ SEED, NEW_SEED = 771_001, 771_002
 SIZES = [(32, 32), (32, 48), (48, 32), (24, 64), (64, 24), (40, 40), (48, 48)]
 WEIGHTS = Path(__file__).parent / "feature" / "attributes.safetensors"
 BATCH, RATE = 48, 6e-3
-STEPS = {"what": 120, "goes": 220}
+STEPS = {"what": 360, "goes": 220}
 ASKED = {"what": STANDING, "goes": MOVING}
 
 
