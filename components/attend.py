@@ -8,6 +8,7 @@ tested against a stand-in, but not run on a GPU yet.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +16,6 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from components.attention_plan import Group, Piece, Plan, Ragged, frame_logits, token_mask
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,21 +110,30 @@ def _rows(made: dict[tuple[int, int], Tensor], plan: Plan) -> Tensor:
     return lines[0] if len(lines) == 1 else torch.cat(lines)
 
 
+@cache
+def uneven_kernel() -> Any:
+    """Torch's attention over sequences of uneven length; None before torch 2.10. Imported when first asked: it is slow."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
 def takes_uneven(q: Tensor) -> bool:
     """Whether the kernel for uneven sequences can be asked: CUDA from Ampere on, half precision, a head that fits."""
     return (
-        varlen_attn is not None
-        and q.is_cuda
+        q.is_cuda
         and q.dtype in (torch.float16, torch.bfloat16)
         and q.shape[-1] % 8 == 0
         and q.shape[-1] <= LARGEST_HEAD
         and torch.cuda.get_device_capability(q.device) >= (8, 0)
+        and uneven_kernel() is not None
     )
 
 
 def _uneven(q: Tensor, k: Tensor, v: Tensor, ragged: Ragged) -> Tensor:
     """All segments in one call, as they lie: [(R L), K, Dh]."""
-    kernel: Any = varlen_attn
     q, k, v = (rearrange(x, "r l k d -> (r l) k d") for x in (q, k, v))
-    out = kernel(q, k, v, ragged.bounds, ragged.bounds, ragged.longest, ragged.longest)
+    out = uneven_kernel()(q, k, v, ragged.bounds, ragged.bounds, ragged.longest, ragged.longest)
     return out if ragged.filler is None else out.masked_fill(rearrange(ragged.filler, "n -> n 1 1"), 0.0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from zoo.component import Config
+
+if TYPE_CHECKING:
+    from typing import Self  # of Python 3.11; only read by type checkers
 
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}
 

@@ -294,7 +294,7 @@ def test_uneven_sequences_are_told_to_their_kernel(name: str, monkeypatch: pytes
             pieces.append(torch.einsum("kqm,mkd->qkd", logits.softmax(-1), v[begin:end]))
         return torch.cat(pieces)
 
-    monkeypatch.setattr(kernel, "varlen_attn", stand_in)
+    monkeypatch.setattr(kernel, "uneven_kernel", lambda: stand_in)
     monkeypatch.setattr(kernel, "takes_uneven", lambda q: True)
     torch.testing.assert_close(attention.attend(sublayer, *qkv, layout), expected, rtol=0, atol=1e-5)
     assert asked
