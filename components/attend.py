@@ -112,7 +112,7 @@ def _rows(made: dict[tuple[int, int], Tensor], plan: Plan) -> Tensor:
 
 @cache
 def uneven_kernel() -> Any:
-    """Torch's attention over sequences of uneven length; None before torch 2.10. Imported when first asked: it is slow."""
+    """Torch's attention over sequences of uneven length, slow to import; None before torch 2.10."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:

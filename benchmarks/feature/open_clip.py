@@ -101,7 +101,8 @@ class OpenClip:
         open_clip: Any = package
         named = self.config.config_path is None
         length = self.network.context_length
-        tokenizer = open_clip.get_tokenizer(self.config.model) if named else open_clip.SimpleTokenizer(context_length=length)
+        named_tokenizer, plain = open_clip.get_tokenizer, open_clip.SimpleTokenizer
+        tokenizer = named_tokenizer(self.config.model) if named else plain(context_length=length)
         index = tokenizer([caption]).to(self._device)
         return F.normalize(self.network.encode_text(index).float(), dim=-1)[0].cpu().numpy()
 
