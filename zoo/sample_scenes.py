@@ -155,10 +155,17 @@ def _pieces(model: ZooModel, asked: Asked, name: str, task: Any) -> tuple[Piece 
         return (piece, None, None) if both.first else (None, piece, None)
     assert asked.first is not None
     if not both.last:
-        return sample_files.start(reader, asked.first, count), None, None
+        piece = sample_files.end if _continues(task) else sample_files.start
+        return piece(reader, asked.first, count), None, None
     if not both.first:
         return None, sample_files.start(reader, asked.first, closing), None
     return _hole(model, asked, count, closing)
+
+
+def _continues(task: Any) -> bool:
+    """Whether the task goes on from all that is given, so that a file is gone on with where it ends."""
+    layout = task.layout(2, 0)
+    return layout.first == 2 and not layout.copies
 
 
 def _hole(model: ZooModel, asked: Asked, count: int, closing: int) -> tuple[Piece, Piece, int]:
