@@ -4,7 +4,7 @@ Generates videos with a trained run and writes an mp4 each and a contact sheet. 
 name under ./runs, or a record. Files are of any codec that the run's reader knows, pictures of any format:
 
     image=cat.png seconds=4                    the picture moves (task=image_to_video)
-    first=a.mp4                                goes on from its first frames (task=extend)
+    first=a.mp4                                goes on where it ends (task=extend)
     first=a.mp4 task=extend direction=backward leads up to its first frames
     first=a.mp4 last=b.mp4                     joins the end of a to the start of b (task=stitch)
     first=a.mp4 task=infill                    makes the middle of a stretch anew
