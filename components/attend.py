@@ -72,6 +72,8 @@ def _parts(x: Tensor, plan: Plan) -> dict[tuple[int, int], Tensor]:
             ((groups, n),) = piece.cut.classes
             if groups == len(piece.units) == 1:  # the plain case of packed rows, at a third of the operations
                 found[p, 0] = rearrange(own, "n k d -> 1 k n d")
+            elif plan.groups[0].folded > 1:
+                found[p, 0] = rearrange(own, "(u f g) k d -> u (g k) f d", u=len(piece.units), g=groups)
             else:
                 found[p, 0] = rearrange(own, "(u f g n) k d -> (u g) k (f n) d", u=len(piece.units), g=groups, n=n)
             continue
@@ -95,6 +97,8 @@ def _rows(made: dict[tuple[int, int], Tensor], plan: Plan) -> Tensor:
         if len(classes) == 1 and piece.order is None:
             if classes[0][0] == units == 1:
                 lines.append(rearrange(made[p, 0], "1 k n d -> n k d"))
+            elif plan.groups[0].folded > 1:
+                lines.append(rearrange(made[p, 0], "u (g k) f d -> (u f g) k d", g=classes[0][0]))
             else:
                 lines.append(rearrange(made[p, 0], "(u g) k (f n) d -> (u f g n) k d", u=units, n=classes[0][1]))
             continue

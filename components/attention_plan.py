@@ -55,6 +55,8 @@ class Group:
     """long [N], the unit of each segment; None where segments are the units in order, or nothing asks for it."""
     mask: Tensor | None
     """float [N or 1, 1, q, k]: 0 or minus infinity, where there is no bias; None where all is seen."""
+    folded: int = 1
+    """Segments of a unit that stand among its heads, [N / folded, folded · K, n, Dh]: a view where others copy."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def _groups(
         counts = tuple(len(units) * groups for units, groups in parts)
         masked = any(hidden[unit] for units, _ in parts for unit in units) or (raster is not None and columns > 1)
         unit = mask = None
-        alone = len(pieces) == 1 and parts[0][1] == 1
+        folded = _folded(pieces, tokens.x.device)
+        alone = len(pieces) == 1 and parts[0][1] in (1, folded) and parts[0][0] == tuple(sorted(parts[0][0]))
         if visible is not None and not alone:
             unit = torch.tensor([u for us, groups in parts for u in us for _ in range(groups)], device=visible.device)
         elif visible is None and raster is not None and not alone:
@@ -181,8 +184,21 @@ def _groups(
             logits = frame_logits(seen[:1] if everybody else seen, None, matrix_dtype(tokens.x))
             group = Group((), (), frames, columns, None if everybody else unit, None)
             mask = token_mask(logits, group, raster)
-        made.append(Group(tuple(members), counts, frames, columns, unit, mask))
+        made.append(Group(tuple(members), counts, frames, columns, unit, mask, folded))
     return tuple(made)
+
+
+def _folded(pieces: Sequence[Piece | int], device: torch.device) -> int:
+    """Places of a picture where each is a segment of its own, in regular rows on the CPU; else 1.
+
+    Kernels of GPUs take fewer heads than there may be places.
+    """
+    only = pieces[0]
+    if len(pieces) > 1 or device.type != "cpu" or not isinstance(only, Piece) or only.order is not None:
+        return 1
+    if only.units != tuple(sorted(only.units)):
+        return 1
+    return only.cut.columns if only.cut.classes == ((only.cut.columns, 1),) else 1
 
 
 def _hidden(visible: Tensor, tokens: Tokens) -> tuple[list[bool], bool]:
@@ -228,7 +244,8 @@ def token_mask(logits: Tensor, group: Group, raster: Tensor | None) -> Tensor:
     n, past = group.columns, max(0, logits.shape[3] - logits.shape[2])
     logits = logits[:, :, : group.frames, : past + group.frames]
     if n == 1:
-        return logits
+        alike = group.folded == 1 or logits.shape[1] == 1
+        return logits if alike else repeat(logits, "u k q m -> u (g k) q m", g=group.folded)
     mask = repeat(logits, "u k q m -> u k (q n) (m l)", n=n, l=n)
     if raster is None:
         return mask

@@ -104,8 +104,10 @@ class AttentionSublayer(nn.Module):
 
     def _projected(self, x: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor, Any]:
         h, gate = self.modulator(x, sight.signal, sight.tokens)
-        # Taken apart along a middle axis: the gradients are then joined in place, without a copy.
-        q, k, v = rearrange(self.qkv(h), "r l (n k d) -> r l n k d", n=3, k=self.heads).unbind(2)
+        # One product each, of slices of one weight: heads of a place then lie side by side, so that attention through
+        # time can take them as they lie, and no gradients are joined.
+        parts = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
+        q, k, v = (rearrange(F.linear(h, w, b), "r l (k d) -> r l k d", k=self.heads) for w, b in parts)
         q, k = turned(self.norm_q(q), sight.rotary), turned(self.norm_k(k), sight.rotary)
         return q.to(v.dtype), k.to(v.dtype), v, gate
 

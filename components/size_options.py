@@ -33,13 +33,19 @@ class ShapeRule:
     """What a solved size should look like; zoo/model_size.py comes as near to it as the budget allows."""
 
     aspect: float
-    """Width over depth."""
+    """Width over depth of the narrowest networks."""
     head: int
     """Channels of a head of networks narrower than `wide`."""
     wide_head: int
     """Channels of a head of networks of that width and wider."""
+    growth: float = 0.0
+    """What a channel of width adds to width over depth."""
     wide: int = 384
     deepest: int = 128
+
+    def ratio(self, width: int) -> float:
+        """Width over depth at this width."""
+        return self.aspect + self.growth * width
 
     def heads(self, width: int) -> int | None:
         """How many heads come nearest to the head's size; None where the width has none of about that size."""

@@ -148,7 +148,7 @@ def _error(count: float, budget: int) -> float:
 def _oddness(width: int, depth: int, heads: int, rule: ShapeRule) -> float:
     """How far a shape is from the rule: ratios of width over depth, and of the channels of a head, in logarithms."""
     aim = rule.wide_head if width >= rule.wide else rule.head
-    return abs(math.log(width / depth / rule.aspect)) + abs(math.log(width / heads / aim))
+    return abs(math.log(width / depth / rule.ratio(width))) + abs(math.log(width / heads / aim))
 
 
 def _through(width: int, values: list[int]) -> float:

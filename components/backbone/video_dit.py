@@ -109,7 +109,7 @@ class VideoDiT(nn.Module):
             self._divided()
             return self
 
-    shape_rule = ShapeRule(aspect=40, head=32, wide_head=64)
+    shape_rule = ShapeRule(aspect=22, growth=1 / 60, head=32, wide_head=64)  # DiT: 32 at S, 41 at XL
     """DiT's presets have a width of 32 to 64 times their depth, and heads of 64 channels."""
     presets = PRESETS
 
