@@ -25,6 +25,10 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "backbone.video_dit": {"width": 24, "depth": 1, "heads": 2},
     "backbone.unet3d": {"width": 24, "depth": 1, "heads": 2},
     "text_encoder.byte_table": {"width": 8},
+    "solver.euler": {"steps": 2},
+    "solver.ddim": {"steps": 2},
+    "solver.ddpm": {"steps": 2},
+    "solver.heun": {"steps": 2},
     "dataset.maze": {"train": 2, "validation": 0, "test": 1, "frames": 40, "lap": [8, 12]},
     "dataset.moving_shapes": {"train": 4, "validation": 0, "test": 1, "frames": 40},
 }

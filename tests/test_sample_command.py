@@ -60,7 +60,7 @@ def run(root) -> str:
 @pytest.fixture(scope="module")
 def prompted(root) -> str:
     """A run that learned to make videos of prompts alone."""
-    return train(root)
+    return train(root, "train.generator.masks={}")
 
 
 def film(frames: int, height: int, width: int, seed: int) -> np.ndarray:

@@ -370,7 +370,7 @@ def test_one_generator_is_judged_by_several_tasks(tmp_path, monkeypatch):
         "train.tokenizer.batch=2", "train.generator.steps=2", "train.generator.batch=2", "tokenizer.width=8",
         "backbone={width: 16, depth: 1, heads: 2}", "solver.steps=2", "task=infill",
         "train.generator.masks={ends: 1.0, none: 1.0}",
-        "suite={name: short16, episodes: 6, resamples: 10, controls: [another_video], metrics: [flicker, stitch]}",
+        "suite={name: short16, episodes: 24, resamples: 10, controls: [another_video], metrics: [flicker, stitch]}",
         "suite.task=infill,loop",
     ]  # fmt: skip
     assert run.main(arguments) == 0
