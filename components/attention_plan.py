@@ -46,7 +46,7 @@ class Group:
     members: tuple[tuple[int, int], ...]
     """(piece, class of its cut) of every part, in order."""
     counts: tuple[int, ...]
-    """Segments in each part; N in all."""
+    """Segments in each part, those folded left out; N in all."""
     frames: int
     """Of a segment, its remembered ones left out."""
     columns: int
@@ -56,7 +56,7 @@ class Group:
     mask: Tensor | None
     """float [N or 1, 1, q, k]: 0 or minus infinity, where there is no bias; None where all is seen."""
     folded: int = 1
-    """Segments of a unit that stand among its heads, [N / folded, folded · K, n, Dh]: a view where others copy."""
+    """Segments of a unit that stand among its heads, [N, folded · K, n, Dh]: a view, not a copy."""
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ def _groups(
     made = []
     for (frames, columns), members in found.items():
         parts = [(pieces[p].units, pieces[p].cut.classes[c][0]) for p, c in members]  # type: ignore[union-attr]
-        counts = tuple(len(units) * groups for units, groups in parts)
+        folded = _folded(pieces, tokens.x.device)
+        counts = tuple(len(units) * groups // folded for units, groups in parts)
         masked = any(hidden[unit] for units, _ in parts for unit in units) or (raster is not None and columns > 1)
         unit = mask = None
-        folded = _folded(pieces, tokens.x.device)
         alone = len(pieces) == 1 and parts[0][1] in (1, folded) and parts[0][0] == tuple(sorted(parts[0][0]))
         if visible is not None and not alone:
             unit = torch.tensor([u for us, groups in parts for u in us for _ in range(groups)], device=visible.device)
