@@ -11,7 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from components.caption_search import beam_search
-from components.captioned_frames import resized
+from components.captioned_frames import evenly, resized
 from components.sinusoid import sinusoid
 from components.word_vocabulary import END, FILLER, START, WordVocabulary
 
@@ -27,6 +27,8 @@ class CaptionerSizes:
     """Neighbouring frames that a token covers; divides `frames`."""
     patch: int
     """A power of two: as many halvings make a patch one token."""
+    glances: int
+    """Frames looked at closely, for what a thing is rather than for where it goes."""
     width: int
     heads: int
     frame_depth: int
@@ -45,9 +47,9 @@ class CaptionerSizes:
 class VideoCaptioner(nn.Module):
     """CoCa [Yu 2022]: L = λ_con·L_con + λ_cap·L_cap, L_cap = -Σ_t log P(y_t | y_<t, x), of clips.
 
-    Departs from it: a stem of strided convolutions in place of linear patches, and the end-of-text token, which sees
-    all words under the causal mask, in place of an appended class token. Poolers cascade: the contrastive one reads
-    the caption tokens.
+    Departs from it: a stem of strided convolutions in place of linear patches, a closer look at few frames beside the
+    coarse one at all, and the end-of-text token, which sees all words under the causal mask, in place of an appended
+    class token. Poolers cascade: the contrastive one reads the caption tokens, glances among them.
     """
 
     def __init__(self, sizes: CaptionerSizes) -> None:
@@ -62,6 +64,8 @@ class VideoCaptioner(nn.Module):
         self.within = nn.ModuleList(Block(width, sizes.heads) for _ in range(sizes.frame_depth))
         self.across = nn.ModuleList(Block(width, sizes.heads) for _ in range(sizes.time_depth))
         self.caption_pooler = Pooler(sizes.queries, width, sizes.heads)
+        self.glance = Glance(6, width) if sizes.glances else None
+        self.told_apart = ToldApart((sizes.queries + sizes.glances) * width)
         self.contrast_pooler = Pooler(1, width, sizes.heads)
         self.embedding = nn.Embedding(sizes.words, width)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -78,7 +82,7 @@ class VideoCaptioner(nn.Module):
         return resized(video_bcthw.to(self.place.device), self.sizes.size, frames)
 
     def see(self, video_bcthw: Tensor) -> Tensor:
-        """Video [B, 3, frames, size, size] in [-1, 1] to the caption tokens [B, queries, D]."""
+        """Video [B, 3, frames, size, size] in [-1, 1] to the caption tokens [B, queries + glances, D]."""
         count, moments = video_bcthw.shape[0], self.sizes.frames // self.sizes.tubelet
         shown = torch.cat([video_bcthw, _contrasted(video_bcthw)], dim=1)
         x = self.stem(rearrange(shown, "b c (t n) h w -> (b t) (n c) h w", t=moments))
@@ -88,7 +92,12 @@ class VideoCaptioner(nn.Module):
         x = rearrange(rearrange(x, "(b t) n d -> b t n d", t=moments) + self.moment, "b t n d -> b (t n) d")
         for block in self.across:
             x = block(x)
-        return self.caption_pooler(x.reshape(count, -1, self.sizes.width))
+        tokens = self.caption_pooler(x.reshape(count, -1, self.sizes.width))
+        if self.glance is not None:
+            # Neither the first nor the last: what grows or shrinks is best seen halfway.
+            close = evenly(self.sizes.frames, self.sizes.glances + 2)[1:-1].tolist()
+            tokens = torch.cat([tokens, self.glance(shown[:, :, close])], dim=1)
+        return self.told_apart(tokens)
 
     def read(self, words_bs: Tensor) -> Tensor:
         """Words [B, S] to unimodal hidden states [B, S, D], each of which sees the words before it."""
@@ -174,14 +183,14 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention behind a norm, on its own tokens or on others'."""
 
-    def __init__(self, width: int, heads: int, of_others: bool = False) -> None:
+    def __init__(self, width: int, heads: int, of_others: bool = False, bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.norm_others = nn.LayerNorm(width) if of_others else None
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=bias)
 
     def forward(self, x: Tensor, others: Tensor | None = None, causal: bool = False) -> Tensor:
         x = self.norm(x)
@@ -198,13 +207,52 @@ class Pooler(nn.Module):
     def __init__(self, queries: int, width: int, heads: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
-        self.attention = Attention(width, heads, of_others=True)
-        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, of_others=True, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] to [B, queries, D]."""
         queries = repeat(self.queries, "q d -> b q d", b=len(x))
-        return self.norm(queries + self.attention(queries, x))
+        return queries + self.attention(queries, x)
+
+
+class Glance(nn.Module):
+    """A close look at each of a few frames: fine convolutions, and the most of every channel anywhere in the frame.
+
+    A small thing fills few of a frame's tokens; a maximum finds it where a mean over all of them would drown it.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        narrow = max(16, width // 6)
+        self.near = nn.Sequential(
+            _convolved(inputs, narrow, 5, 2),
+            _convolved(narrow, 2 * narrow, 3),
+            _convolved(2 * narrow, 2 * narrow, 3),
+            _convolved(2 * narrow, 4 * narrow, 3, 2),
+            _convolved(4 * narrow, 4 * narrow, 3),
+        )
+        self.out = nn.Linear(4 * narrow, width, bias=False)
+
+    def forward(self, shown_bcthw: Tensor) -> Tensor:
+        """[B, C, T, H, W] to one token a frame, [B, T, D]."""
+        near = self.near(rearrange(shown_bcthw, "b c t h w -> (b t) c h w"))
+        return self.out(rearrange(near.amax(dim=(2, 3)), "(b t) d -> b t d", b=len(shown_bcthw)))
+
+
+class ToldApart(nn.BatchNorm1d):
+    """Batch norm of a clip's tokens as one vector [Ioffe 2015]: what all clips share goes, what differs is as large.
+
+    Without it the decoder takes a thousand steps to notice the little that differs. A clip by itself, which differs
+    from nothing, is normalised by the running statistics.
+    """
+
+    def forward(self, tokens_bqd: Tensor) -> Tensor:
+        flat = tokens_bqd.flatten(1).float()
+        by_batch = self.training and len(flat) > 1
+        told = F.batch_norm(
+            flat, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.momentum or 0.0, self.eps
+        )
+        return told.view_as(tokens_bqd)
 
 
 def _contrasted(video_bcthw: Tensor) -> Tensor:
@@ -224,13 +272,14 @@ def _grid(height: int, width: int, channels: int) -> Tensor:
     return torch.cat([repeat(y, "h d -> (h w) d", w=width), repeat(x, "w d -> (h w) d", h=height)], dim=-1)
 
 
+def _convolved(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
 def _stem(inputs: int, patch: int, width: int) -> nn.Sequential:
-    """Halve as often as `patch` asks; channels double up to `width`."""
+    """Halve as often as `patch` asks; channels double up to half the width."""
     halvings = patch.bit_length() - 1
-    channels = [inputs, *(max(16, width >> (halvings - 1 - n)) for n in range(halvings))]
-    layers: list[nn.Module] = []
-    for given, made in pairwise(channels):
-        # The first is not normalised, or a frame's own colours would be lost.
-        norm = nn.Identity() if given == inputs else nn.GroupNorm(1, made)
-        layers += [nn.Conv2d(given, made, 3, stride=2, padding=1), norm, nn.GELU()]
+    channels = [inputs, *(max(16, width >> (halvings - n)) for n in range(halvings))]
+    layers = [_convolved(*pair, 3 if n else 5, 2) for n, pair in enumerate(pairwise(channels))]
     return nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1))

@@ -130,10 +130,11 @@ def test_the_loss_is_the_papers_sum():
     clips = shapes()
     video, captions = batch(clips)
     losses = [
-        float(tiny(clips, **one).loss(video, captions).detach()) for one in ({}, {"captioning": 0}, {"contrastive": 0})
+        float(tiny(clips, **one).eval().loss(video, captions).detach())
+        for one in ({}, {"captioning": 0}, {"contrastive": 0})
     ]
     both, contrast, words = losses
-    assert both == pytest.approx(contrast + words, rel=1e-5)
+    assert contrast > 0 and both == pytest.approx(contrast + words, rel=1e-5)
     model = tiny(clips).eval()
     rows = model.network.vocabulary.encode(captions, 14)
     nats = model.surprise(video, captions)
@@ -164,6 +165,27 @@ def test_every_weight_is_trained():
     model = tiny(clips)
     model.loss(*batch(clips)).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
+
+
+def test_what_all_clips_share_is_taken_out_of_the_caption_tokens():
+    """Clips that hardly differ are told apart in training as well as those that differ; one alone does not fail."""
+    model = tiny().train()
+    video = 0.5 + 0.01 * torch.randn(4, 3, 4, 16, 16)
+    tokens = model.network.see(video)
+    assert tokens.shape == (4, 2 + 3, 16)
+    assert tokens.detach().mean(dim=0).abs().max() < 1e-4 and tokens.detach().var(dim=0).mean() > 0.5
+    assert torch.isfinite(model.network.see(video[:1])).all()
+    assert tiny(glances=0).network.see(video).shape == (4, 2, 16)
+
+
+def test_a_glance_finds_a_small_thing_wherever_it_is():
+    """The tokens of two clips that differ in one corner differ as much as where the thing is in the middle."""
+    network = tiny().network.eval()
+    ground = torch.zeros(3, 6, 1, 32, 32)
+    ground[1, :, :, 8:12, 8:12], ground[2, :, :, 20:24, 16:20] = 2.0, 2.0
+    none, here, there = network.glance(ground)[:, 0]
+    torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
+    assert (here - none).abs().max() > 0.01
 
 
 @pytest.mark.slow

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Coca(nn.Module):
     """CoCa [Yu 2022]: L = λ_con·L_con + λ_cap·L_cap over frames that a decoder reads as one sequence [Yan 2022].
 
-    Departs from it: trained here it is small and says whole words; `model` or `config_path` take open_clip's network
-    instead, frozen, and its pooled tokens of every frame stand side by side.
+    Departs from it: trained here it is small and says whole words, and L_cap is a mean over words where the paper has
+    a sum, so λ_con is less; `model` or `config_path` take open_clip's network instead, frozen, and its pooled tokens
+    of every frame stand side by side.
     """
 
     class Config(Config):
@@ -42,15 +43,16 @@ class Coca(nn.Module):
         size: int = Field(32, ge=8, le=512, description="frames are resized to this side; a multiple of `patch`")
         tubelet: int = Field(2, ge=1, le=16, description="neighbouring frames a token covers; divides `frames`")
         patch: int = Field(8, ge=2, le=32, description="pixels a token covers; a power of two")
+        glances: int = Field(3, ge=0, le=64, description="frames looked at closely too, inner ones evenly spaced")
         width: int = Field(96, ge=8, le=2048, description="channels of a token")
         heads: int = Field(4, ge=1, le=64, description="heads of every attention")
-        frame_depth: int = Field(1, ge=0, le=48, description="blocks within a moment")
+        frame_depth: int = Field(0, ge=0, le=48, description="blocks within a moment")
         time_depth: int = Field(2, ge=0, le=48, description="blocks in which all tokens of a clip meet")
         queries: int = Field(8, ge=1, le=1024, description="caption queries of the attentional pooler")
         text_depth: int = Field(1, ge=0, le=48, description="causal blocks over words alone")
         fusion_depth: int = Field(1, ge=1, le=48, description="causal blocks that look at the video")
         words: int = Field(512, ge=8, le=65536, description="largest vocabulary; rarer words are unknown")
-        contrastive: float = Field(1.0, ge=0, le=100, description="λ_con")
+        contrastive: float = Field(0.1, ge=0, le=100, description="λ_con")
         captioning: float = Field(2.0, ge=0, le=100, description="λ_cap")
 
         @model_validator(mode="after")
@@ -97,8 +99,12 @@ class Coca(nn.Module):
 
     @torch.no_grad()
     def surprise(self, video: Tensor, captions: Sequence[str]) -> Tensor:
-        """Nats a word [B] that the true captions cost, their ends included."""
-        return self.network.surprise(self._seen(video), self._words(captions))
+        """Nats a word [B] that the true captions cost, their ends included; the same in any company."""
+        training = self.training
+        self.eval()
+        nats = self.network.surprise(self._seen(video), self._words(captions))
+        self.train(training)
+        return nats
 
     @torch.no_grad()
     def describe(self, clips: Sequence[Clip]) -> list[Described]:
