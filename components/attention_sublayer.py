@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import nn
 
 from components.contracts import Attention, Condition, Memory, PoseEncoding, Tokens
+from components.dense import dense
 from components.rotary import turned
 from components.token_rows import add_gated
 
@@ -107,12 +108,14 @@ class AttentionSublayer(nn.Module):
         # One product each, of slices of one weight: heads of a place then lie side by side, so that attention through
         # time can take them as they lie, and no gradients are joined.
         parts = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
-        q, k, v = (rearrange(F.linear(h, w, b), "r l (k d) -> r l k d", k=self.heads) for w, b in parts)
+        q, k, v = (rearrange(dense(h, w, b), "r l (k d) -> r l k d", k=self.heads) for w, b in parts)
         q, k = turned(self.norm_q(q), sight.rotary), turned(self.norm_k(k), sight.rotary)
         return q.to(v.dtype), k.to(v.dtype), v, gate
 
     def _added(self, x: Tensor, out: Tensor, gate: Any, sight: Sight) -> Tensor:
-        return add_gated(x, self.out(rearrange(out, "r l k d -> r l (k d)")), gate, sight.tokens)
+        return add_gated(
+            x, dense(rearrange(out, "r l k d -> r l (k d)"), self.out.weight, self.out.bias), gate, sight.tokens
+        )
 
 
 def pose_bias(pose_encoding: PoseEncoding, condition: Condition, memory: Memory | None) -> Tensor | None:

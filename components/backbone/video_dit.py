@@ -11,6 +11,7 @@ from torch import nn
 
 from components.attention_sublayer import AttentionSublayer, Sight, pose_bias
 from components.contracts import Attention, Condition, Memory, Packing, Tokens, Window
+from components.dense import dense, dense_gelu
 from components.frame_runs import join_memories
 from components.frame_signal import FrameSignal
 from components.patches import from_patches, to_patches
@@ -55,7 +56,11 @@ class _Block(nn.Module):
                 kept[sublayer.name] = keys_values
         x = x if self.reader is None else self.reader(x, sight.told, sight.tokens)
         h, gate = self.modulator(x, sight.signal, sight.tokens)
-        return add_gated(x, self.mlp(h), gate, sight.tokens), kept
+        return add_gated(x, self._mlp(h), gate, sight.tokens), kept
+
+    def _mlp(self, h: Tensor) -> Tensor:
+        enter, _, leave = self.mlp
+        return dense(dense_gelu(h, enter.weight, enter.bias), leave.weight, leave.bias)
 
     def next_token(self, x: Tensor, sight: Sight, frame: RasterFrame, number: int) -> Tensor:
         """One token of every clip, x [B, 1, D], to the same shape; the frame keeps its keys and values."""
@@ -66,7 +71,7 @@ class _Block(nn.Module):
             x, earlier[name] = sublayer.next_token(x, sight, past.get(name), earlier.get(name), bias)
         x = x if self.reader is None else self.reader(x, sight.told, sight.tokens)
         h, gate = self.modulator(x, sight.signal, sight.tokens)
-        return add_gated(x, self.mlp(h), gate, sight.tokens)
+        return add_gated(x, self._mlp(h), gate, sight.tokens)
 
 
 @component(
