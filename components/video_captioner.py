@@ -49,7 +49,8 @@ class VideoCaptioner(nn.Module):
 
     Departs from it: a stem of strided convolutions in place of linear patches, a closer look at few frames beside the
     coarse one at all, and the end-of-text token, which sees all words under the causal mask, in place of an appended
-    class token. Poolers cascade: the contrastive one reads the caption tokens, glances among them.
+    class token. Poolers cascade: the contrastive one reads the caption tokens, glances among them. Those also say to
+    each word outright how much it fits the video, so that seeing is learned before reading with attention is.
     """
 
     def __init__(self, sizes: CaptionerSizes) -> None:
@@ -73,6 +74,7 @@ class VideoCaptioner(nn.Module):
         self.reading = nn.ModuleList(Block(width, sizes.heads) for _ in range(sizes.text_depth))
         self.fusing = nn.ModuleList(Block(width, sizes.heads, looks=True) for _ in range(sizes.fusion_depth))
         self.norm = nn.LayerNorm(width)
+        self.evidence = nn.Linear((sizes.queries + sizes.glances) * width, width, bias=False)
         self.of_video = nn.Linear(width, width, bias=False)
         self.of_text = nn.Linear(width, width, bias=False)
         self.sharpness = nn.Parameter(torch.tensor(1 / 0.07).log())
@@ -107,10 +109,11 @@ class VideoCaptioner(nn.Module):
         return x
 
     def tell(self, hidden_bsd: Tensor, seen_bqd: Tensor) -> Tensor:
-        """Logits [B, S, V] of the word after each."""
+        """Logits [B, S, V] of the word after each: what the language asks for, plus what the video says of any word."""
+        shown = self.evidence(seen_bqd.flatten(1))[:, None]
         for block in self.fusing:
             hidden_bsd = block(hidden_bsd, seen_bqd, causal=True)
-        return self.norm(hidden_bsd) @ self.embedding.weight.T
+        return (self.norm(hidden_bsd) + shown) @ self.embedding.weight.T
 
     def losses(self, video_bcthw: Tensor, words_bs: Tensor) -> tuple[Tensor, Tensor]:
         """L_con and L_cap, float32 scalars; nats a word."""

@@ -179,7 +179,7 @@ def test_what_all_clips_share_is_taken_out_of_the_caption_tokens():
 
 
 def test_a_glance_finds_a_small_thing_wherever_it_is():
-    """The tokens of two clips that differ in one corner differ as much as where the thing is in the middle."""
+    """A frame with a thing in it gives another token than one without, and the same token wherever the thing is."""
     network = tiny().network.eval()
     ground = torch.zeros(3, 6, 1, 32, 32)
     ground[1, :, :, 8:12, 8:12], ground[2, :, :, 20:24, 16:20] = 2.0, 2.0

@@ -51,15 +51,15 @@ class TokenizerTraining(Settings):
 class CaptionerTraining(Settings):
     """Stage 0, of a captioner that is trained here; it runs where train.generator.synthetic_share is above 0."""
 
-    steps: int = Field(3000, ge=0, description="optimiser steps")
-    batch: Positive = Field(8, description="clips per step, dealt out over the processes")
-    lr: Rate = Field(7e-4, description="peak learning rate, after the warm-up")
+    steps: int = Field(2000, ge=0, description="optimiser steps")
+    batch: Positive = Field(16, description="clips per step, dealt out over the processes")
+    lr: Rate = Field(3e-3, description="peak learning rate, after the warm-up")
     clips: Positive = Field(1000, description="the curated set: so many captioned training clips, the first ones")
     seed: Seed = Field(0, description="initial weights and batches")
     warmup: int = Field(100, ge=0, description="steps of linear warm-up before the cosine decay")
     weight_decay: Weight = Field(0.01, description="AdamW's decoupled weight decay")
     ema: Fraction = Field(0.99, description="decay of the averaged weights; 0 turns averaging off")
-    grad_clip: Weight = Field(1.0, description="gradients are clipped to this norm; 0 turns clipping off")
+    grad_clip: Weight = Field(10.0, description="gradients are clipped to this norm; 0 turns clipping off")
 
 
 class GeneratorTraining(Settings):
