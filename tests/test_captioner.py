@@ -179,13 +179,18 @@ def test_what_all_clips_share_is_taken_out_of_the_caption_tokens():
 
 
 def test_a_glance_finds_a_small_thing_wherever_it_is():
-    """A frame with a thing in it gives another token than one without, and the same token wherever the thing is."""
-    network = tiny().network.eval()
-    ground = torch.zeros(3, 6, 1, 32, 32)
-    ground[1, :, :, 8:12, 8:12], ground[2, :, :, 20:24, 16:20] = 2.0, 2.0
-    none, here, there = network.glance(ground)[:, 0]
-    torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
+    """A thing gives the same token wherever it is, in a frame of any size: it does not drown in empty ground."""
+    glance = tiny().network.eval().glance
+
+    def token(size: int, y: int, x: int) -> torch.Tensor:
+        shown = torch.zeros(1, 6, 1, size, size)
+        shown[..., y : y + 4, x : x + 4] = 2.0
+        return glance(shown)[0, 0]
+
+    none, here = glance(torch.zeros(1, 6, 1, 32, 32))[0, 0], token(32, 8, 8)
     assert (here - none).abs().max() > 0.01
+    torch.testing.assert_close(here, token(32, 20, 16), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(here, token(64, 36, 24), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
