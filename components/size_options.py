@@ -85,7 +85,7 @@ class SizeOptions(Config):
         if len(said) > 1 and said[0] in ("params", "preset"):
             raise ValueError(
                 f"{said[0]} says how large the network is, and so does {said[1]}: leave out one of the two "
-                f"(backbone.{said[1]}=null where a recipe sets it)"
+                f"(backbone.{said[0]}=null or backbone.{said[1]}=null where a recipe sets it)"
             )
         return self
 

@@ -46,9 +46,13 @@ def is_budget(part: Part) -> bool:
 def make_room(axis: str, options: dict[str, Any], given: Mapping[str, Any]) -> None:
     """Before `given` is laid over a part's options: a budget ends what an earlier layer said of the backbone's size.
 
-    Width, depth or heads beside a budget in one and the same place stay, and are refused.
+    So do two or three of width, depth and heads given together. Both in one and the same place stay, and are refused.
     """
-    if axis == "backbone" and any(given.get(name) is not None for name in BUDGETS):
+    if axis != "backbone":
+        return
+    budget = any(given.get(name) is not None for name in BUDGETS)
+    shape = sum(given.get(name) is not None for name in SHAPE) > 1
+    if budget or shape:
         for name in (*BUDGETS, *SHAPE):
             options.pop(name, None)
 
@@ -96,9 +100,9 @@ def _solved(part: Part, build: Build) -> dict[str, int]:
 
 def _count(part: Part, shape: Shape, build: Build) -> int:
     """Parameters of the real module, made without storage."""
-    import torch
+    from zoo.weightless import weightless
 
-    with torch.device("meta"):
+    with weightless():
         module = build(part.model_copy(update={"options": _rest(part) | vars(shape)}))
     return sum(parameter.numel() for parameter in module.parameters())
 

@@ -53,11 +53,11 @@ def check_budget(recipe: Recipe, tokenizer: Any) -> None:
 
 def _grain(recipe: Recipe, tokenizer: Any) -> tuple[int, int, int]:
     """Of the backbone, built without storage."""
-    import torch
+    from zoo.weightless import weightless
 
     text_width = compose.build("text_encoder", recipe.part("text_encoder")).width
     actions = registry.load("dataset", recipe.part("dataset").name).action_dim
-    with torch.device("meta"):
+    with weightless():
         return compose.build_network(recipe, compose.sizes(recipe, tokenizer, actions), text_width).grain
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo import captioning, compose, packing_pairings, registry, task_pairings, token_pairings
-from zoo.errors import UnknownName, UnmetNeed, nearest
+from zoo.errors import BadValue, UnknownName, UnmetNeed, UserError, nearest
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
@@ -123,9 +123,23 @@ def check_built(recipe: Recipe, suite: Any) -> None:
         return  # zoo/reconstruction.py and zoo/packing_trial.py ask the parts about the clips themselves
     tokenizer = compose.build_tokenizer(recipe.part("tokenizer"))
     token_pairings.check_tokenizer(recipe, tokenizer)
+    _check_network(recipe, tokenizer)
     packing_pairings.check_budget(recipe, tokenizer)
     check_guidance(recipe, compose.build("guidance", recipe.part("guidance")))
     task_pairings.check_built(recipe, suite, tokenizer)
+
+
+def _check_network(recipe: Recipe, tokenizer: Any) -> None:
+    """Build the network without storage: parts inside it may refuse its sizes, such as a head's channels."""
+    from zoo.weightless import weightless
+
+    try:
+        with weightless():
+            compose.build_network(recipe, compose.sizes(recipe, tokenizer, 0), 0)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise BadValue(f"the network cannot be built: {str(error).rstrip('.')}.") from None
 
 
 def check_guidance(recipe: Recipe, guidance: Any) -> None:
