@@ -37,17 +37,21 @@ def test_every_block_is_a_region_and_names_stay(name: str) -> None:
 @pytest.mark.parametrize("name", BUILDERS)
 def test_compiled_blocks_give_the_same_outputs_and_gradients(name: str) -> None:
     torch.compiler.reset()
-    net, other = BUILDERS[name](), BUILDERS[name]()
-    for region in other.regions():
+    small = {"depth": 1} if name == "video_dit" else {}
+    net, other = BUILDERS[name](**small), BUILDERS[name](**small)
+    for region in {type(region): region for region in other.regions()}.values():  # one of each kind: tracing is slow
         region.compile(backend="aot_eager")  # traced forward and backward as inductor would; no C++ is built
     z, window, told = batch([[1, 0, 0], [0, 1, 0]])
     seen = [test_backbone.frames_of(z, window, told, torch.tensor([[0], [1]]))]
     out, same = net(z, window, told), other(z, window, told)
     close(same, out)
-    for a, b in zip(net.parameters(), other.parameters(), strict=True):
-        (mine,) = torch.autograd.grad(out.square().sum(), a, retain_graph=True)
-        (theirs,) = torch.autograd.grad(same.square().sum(), b, retain_graph=True)
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(mine.abs().max())))
+    mine, theirs = (
+        torch.autograd.grad(made.square().sum(), list(n.parameters())) for made, n in ((out, net), (same, other))
+    )
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * max(1.0, float(a.abs().max())))
+    if name == "unet3d":
+        return  # its kinds of block have been traced; memory is a second trace of each
     with torch.no_grad():
         made = test_backbone.frames_of(z, window, told, torch.tensor([[1, 2], [0, 2]]))
         memory, known = (n.remember(*seen[0]) for n in (other, net))
