@@ -77,7 +77,7 @@ def test_a_compiled_run_leaves_weights_that_an_uncompiled_one_reads(tmp_path: An
     torch.compiler.reset()
 
     def traced(module: torch.nn.Module, mode: str) -> None:
-        """Traced as for inductor, whose C++ takes minutes to build: benchmarks/peers/backbone.py compile=1 does that."""
+        """Without the C++ that inductor builds in minutes; benchmarks/peers/backbone.py has it with compile=1."""
         assert mode == "default"
         module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
 

@@ -10,7 +10,8 @@ ours without per-frame signals, masks or memory. Width, heads, tokens (2×2 patc
 parameters and FLOPs, counted by PyTorch, are printed. A training step is forward, backward and fused AdamW; a sampling
 call a forward pass without gradients. All take turns with one large matrix product, whose rate is the machine's peak
 beside which shares stand; a ratio is the median over rounds of theirs / ours, with its quarters: above 1, ours is
-faster.
+faster. On a CPU our large float32 products go through oneDNN (components/dense.py); theirs and the peak's are MKL's,
+which is some 10 % slower on AMD, so that shares of the peak are that much kinder to ours.
 compile=1 adds video_dit with trainer.compile, bf16=1 video_dit under bfloat16 autocast.
 """
 
