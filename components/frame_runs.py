@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -12,6 +12,23 @@ from components.contracts import Condition, Memory, Tokens, Window
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Described = TypeVar("Described", Window, Condition)
+OF_THE_CLIP = frozenset({"text", "text_mask", "origin", "camera"})
+"""Fields of a Condition that are told of a clip once; all others, and those of a Window, are told frame by frame."""
+
+
+def rows_of(described: Described, rows: Sequence[int], frames: int) -> Described:
+    """Window or condition of some clips of the batch, what is told frame by frame cut to the first `frames`."""
+    told = {field.name: getattr(described, field.name) for field in fields(described)}
+    columns = told.pop("columns", None)
+    kept = {} if columns is None else {"columns": tuple(columns[b] for b in rows)}
+    index = list(rows)
+    for name, value in told.items():
+        if value is not None:
+            kept[name] = value[index] if name in OF_THE_CLIP else value[index, :frames]
+    return replace(described, **kept)
 
 
 def join_windows(first: Window, second: Window) -> Window:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from components.contracts import Condition, Window
+from components.frame_runs import rows_of
 
 if TYPE_CHECKING:
     from components.contracts import Clip
@@ -37,10 +38,7 @@ class MixedBatch:
         rows = list(members)
         frames = max(self.zs[b].shape[1] for b in rows)
         zs, targets = (tuple(part[b] for b in rows) for part in (self.zs, self.targets))
-        columns = self.window.columns
-        window = _rows(replace(self.window, columns=None), rows, frames)
-        window = replace(window, columns=None if columns is None else tuple(columns[b] for b in rows))
-        return MixedBatch(zs, targets, window, _rows(self.condition, rows, frames))
+        return MixedBatch(zs, targets, rows_of(self.window, rows, frames), rows_of(self.condition, rows, frames))
 
     def to(self, device: str) -> MixedBatch:
         """On another device."""
@@ -58,17 +56,6 @@ class MixedBatch:
 def _moved(told: Any, device: str) -> Any:
     values = {each.name: getattr(told, each.name) for each in fields(told)}
     return replace(told, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
-
-
-def _rows(told: Any, rows: list[int], frames: int) -> Any:
-    """Some clips of a Window or Condition; fields by frame are cut, those of the prompt and the origin are not."""
-    whole = {"text", "text_mask", "origin", "camera"}
-    kept = {}
-    for each in fields(told):
-        value = getattr(told, each.name)
-        value = value[rows] if isinstance(value, Tensor) else value
-        kept[each.name] = value[:, :frames] if isinstance(value, Tensor) and each.name not in whole else value
-    return replace(told, **kept)
 
 
 def lengths(count: int, longest: int, seed: int) -> list[int]:

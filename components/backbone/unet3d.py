@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from components.attention_sublayer import AttentionSublayer, pose_bias
 from components.contracts import Attention, Condition, Memory, Packing, Window
 from components.feature_map_attention import Call, KeysValues, LevelEntry, MapAttention, map_tokens
 from components.frame_convolution import FrameResBlock, FrameUpsample, frame_downsample, frame_norm
+from components.frame_runs import rows_of
 from components.frame_signal import FrameSignal
 from components.size_options import Shape, ShapeRule, SizeOptions
 from zoo.component import component
@@ -203,8 +204,7 @@ class UNet3d(nn.Module):
             raise ValueError("memory needs clips of one size; group clips of different sizes before sampling")
         made: dict[int, Tensor] = {}
         for shape, members in groups.items():
-            rows = torch.tensor(members, device=window.times.device)
-            own = _rows_of(window, rows, shape[1]), _rows_of(condition, rows, shape[1])
+            own = rows_of(window, members, shape[1]), rows_of(condition, members, shape[1])
             out, _ = self._run(torch.stack([z[b] for b in members]), *own, memory)
             made.update(zip(members, out, strict=True))
         return [made[b] for b in range(len(z))]
@@ -243,14 +243,3 @@ class UNet3d(nn.Module):
         x = self.head(F.silu(self.norm(x)))[..., : z.shape[-2], : z.shape[-1]]
         out = rearrange(x, "(b f) c h w -> b c f h w", b=z.shape[0])
         return out * rearrange(window.valid.to(out.dtype), "b f -> b 1 f 1 1"), tuple(call.kept)
-
-
-Described = TypeVar("Described", Window, Condition)
-
-
-def _rows_of(described: Described, rows: Tensor, frames: int) -> Described:
-    """Window or condition of some clips of the batch, its per-frame fields cut to the first `frames`."""
-    per_frame = {"times", "observed", "valid", "level", "actions", "poses"}
-    told = {field.name: getattr(described, field.name) for field in fields(described)}
-    cut = {name: value[rows] for name, value in told.items() if value is not None}
-    return replace(described, **{n: value[:, :frames] if n in per_frame else value for n, value in cut.items()})
