@@ -42,25 +42,24 @@ def recipe_of(store: Store, run: str | Path) -> Recipe:
 
 def generator_of(store: Store, run: str | Path) -> StageDir:
     """The finished generator folder of RUN. Raises UserError where it is gone, not finished, or never was."""
-    if Path(run).is_file():
-        stages = _record(Path(run)).get("stages", {})
-        if "generator" not in stages:
-            raise UserError(f"{run} judges a tokenizer alone and has no generator: give the record of a generated row.")
-        run = stages["generator"]
-    folder = stage_of(store, run, "generator")
-    if not folder.done:
-        raise UserError(f"{folder.path} is not finished ({folder.state}): run its recipe again, it goes on from there.")
-    return folder
+    without = "judges a tokenizer alone and has no generator: give the record of a generated row."
+    return _finished(store, run, "generator", without)
 
 
 def captioner_of(store: Store, run: str | Path) -> StageDir:
     """The finished captioner's folder of RUN, or of the generator or record that learned from it."""
+    without = "learned from true captions alone: give a run with train.generator.synthetic_share."
+    return _finished(store, run, "captioner", without)
+
+
+def _finished(store: Store, run: str | Path, stage: str, without: str) -> StageDir:
+    """The finished folder of a stage of RUN; `without` is said of a record that names no such stage."""
     if Path(run).is_file():
         stages = _record(Path(run)).get("stages", {})
-        if "captioner" not in stages:
-            raise UserError(f"{run} learned from true captions alone: give a run with train.generator.synthetic_share.")
-        run = stages["captioner"]
-    folder = stage_of(store, run, "captioner")
+        if stage not in stages:
+            raise UserError(f"{run} {without}")
+        run = stages[stage]
+    folder = stage_of(store, run, stage)
     if not folder.done:
         raise UserError(f"{folder.path} is not finished ({folder.state}): run its recipe again, it goes on from there.")
     return folder
