@@ -17,11 +17,14 @@ RHO = 7.0
 """EDM's exponent of the spacing."""
 
 
+def even_levels(steps: int) -> list[float]:
+    """steps + 1 levels from 1 down to 0 (diffusers' timestep_spacing="trailing" where steps divides 1000)."""
+    return [1 - i / steps for i in range(steps)] + [0.0]
+
+
 def spaced_levels(steps: int, spacing: Spacing, shift: float, objective: Objective) -> list[float]:
     """steps + 1 levels from 1 down to 0, each t moved to shift · t / (1 + (shift − 1) t)."""
-    times = [1 - i / steps for i in range(steps)] + [0.0]
-    if spacing == "karras":
-        times = _karras(steps, objective)
+    times = _karras(steps, objective) if spacing == "karras" else even_levels(steps)
     return [shift * t / (1 + (shift - 1) * t) for t in times]
 
 

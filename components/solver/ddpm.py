@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from components.contracts import Objective
+from components.level_spacing import even_levels
 from components.noise_schedule import per_frame
 from zoo.component import Config, component
 
@@ -35,8 +36,8 @@ class DDPM:
         self.config = config
 
     def times(self, objective: Objective) -> Sequence[float]:
-        """Evenly spaced from 1 to 0 (diffusers' timestep_spacing="trailing" where steps divides 1000)."""
-        return [1 - i / self.config.steps for i in range(self.config.steps)] + [0.0]
+        """Evenly spaced from 1 to 0."""
+        return even_levels(self.config.steps)
 
     def calls(self, objective: Objective) -> int:
         """One a step."""
