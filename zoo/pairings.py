@@ -133,9 +133,11 @@ def _check_network(recipe: Recipe, tokenizer: Any) -> None:
     """Build the network without storage: parts inside it may refuse its sizes, such as a head's channels."""
     from zoo.weightless import weightless
 
+    # With the run's own sizes where they are known by now, so that a budget is solved once and not again for these.
+    actions = registry.load("dataset", recipe.part("dataset").name).action_dim
     try:
         with weightless():
-            compose.build_network(recipe, compose.sizes(recipe, tokenizer, 0), 0)
+            compose.build_network(recipe, compose.sizes(recipe, tokenizer, actions), 0)
     except UserError:
         raise
     except ValueError as error:
