@@ -32,6 +32,7 @@ from zoo.compiled import compile_regions
 from zoo.errors import BadValue, UnmetNeed
 from zoo.progress import say
 from zoo.stages.callbacks import AverageWeights, Finishing, StepSeeds, TrainingProgress, sharded
+from zoo.stages.determinism import deterministic_while_training
 from zoo.stages.optimiser import as_settings
 from zoo.stages.weights import WEIGHTS, read_weights, write_weights
 from zoo.store import StageDir, StorageError, process_rank
@@ -64,7 +65,7 @@ def fit(
             return stage_dir.facts()
         stage_dir.mark("running")
         try:
-            with _quiet(), _deterministic_afterwards_as_before():
+            with _quiet(), deterministic_while_training():
                 facts = _run(stage, batches, stage_dir, trainer_settings, settings, resume)
         except BaseException as error:
             ended = _marked(stage_dir, error)
@@ -259,16 +260,6 @@ def peak_memory() -> int:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@contextlib.contextmanager
-def _deterministic_afterwards_as_before() -> Iterator[None]:
-    """Lightning leaves torch's deterministic switch on; sampling after training decides for itself."""
-    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn)
 
 
 _NOISE = (
