@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "backbone.video_dit": {"width": 24, "depth": 1, "heads": 2},
     "backbone.unet3d": {"width": 24, "depth": 1, "heads": 2},
     "text_encoder.byte_table": {"width": 8},
+    "text_encoder.word_table": {"width": 8, "rows": 64},
     "solver.euler": {"steps": 2},
     "solver.ddim": {"steps": 2},
     "solver.ddpm": {"steps": 2},
@@ -46,6 +47,7 @@ COMPANIONS = {
     "rollout.rolling": {"noise": "per_frame"},
     "solver.none": {"objective": "maskgit", "tokenizer": "vqgan"},
     "text_encoder.byte_table": {"dataset": "moving_shapes"},
+    "text_encoder.word_table": {"dataset": "moving_shapes"},
 }
 """What an alternative cannot be without, where that is not the usual."""
 SHARED = (

@@ -7,7 +7,7 @@ A new alternative joins the array unasked; a pair of it that is refused must be 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from zoo.run import main
 Pair = frozenset[tuple[str, str]]
 TOKENS = ("maskgit", "autoregressive_tokens")
 CONTINUOUS = ("pixels", "vae", "teco")
+TRAINED = ("byte_table", "word_table")
+"""Text encoders that are trained with the generator."""
 
 
 def refused() -> Iterator[tuple[str, str, str]]:
@@ -34,7 +36,8 @@ def refused() -> Iterator[tuple[str, str, str]]:
     yield "objective.autoregressive_tokens", "noise.per_frame", "play no part"
     yield "rollout.rolling", "noise.shared", "share one"
     yield "rollout.rolling", "solver.heun", "twice a step"
-    yield "dataset.maze", "text_encoder.byte_table", "needs captions"
+    for encoder in TRAINED:
+        yield "dataset.maze", f"text_encoder.{encoder}", "needs captions"
     yield from (
         ("dataset.moving_shapes", f"pose_encoding.{name}", "needs poses") for name in ("additive", "relative_bias")
     )
@@ -42,8 +45,8 @@ def refused() -> Iterator[tuple[str, str, str]]:
     # And what no third part brings together: solver none takes tokens alone, no procedural world has poses and words.
     yield from (("solver.none", f"tokenizer.{name}", "needs a discrete tokenizer") for name in CONTINUOUS)
     yield "solver.none", "rollout.rolling", "different noise levels"
-    for key in ("pose_encoding.additive", "pose_encoding.relative_bias", "rollout.pose_nearest"):
-        yield key, "text_encoder.byte_table", "needs poses"
+    posed = ("pose_encoding.additive", "pose_encoding.relative_bias", "rollout.pose_nearest")
+    yield from ((key, f"text_encoder.{encoder}", "needs poses") for key, encoder in product(posed, TRAINED))
 
 
 REFUSED = list(refused())

@@ -30,6 +30,7 @@ REFUSED = {
     "task.stitch": "needs frames at the last end",
     "text_encoder.byte_table": "needs captions",
     "text_encoder.open_clip": "needs captions",
+    "text_encoder.word_table": "needs captions",
 }
 """What the quickstart refuses, with words of the reason. A new alternative that is refused must be listed here."""
 NEEDS_PACKAGE = {"dataset.vizdoom": "vizdoom", "reader.decord": "decord"}

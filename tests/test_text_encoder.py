@@ -34,8 +34,8 @@ def build(name: str, tiny: Path, **options: Any) -> Any:
     return registry.build("text_encoder", name, options)
 
 
-def test_the_walk_sees_all_three() -> None:
-    assert {"none", "byte_table", "open_clip"} <= set(registry.names("text_encoder"))
+def test_the_walk_sees_all_four() -> None:
+    assert {"none", "byte_table", "word_table", "open_clip"} <= set(registry.names("text_encoder"))
 
 
 @pytest.mark.parametrize("name", registry.names("text_encoder"))
@@ -60,8 +60,9 @@ def test_a_prompt_does_not_depend_on_its_batch(name: str, tiny: Path) -> None:
         torch.testing.assert_close(together[i][mask[i]], alone[0][own[0]], rtol=0, atol=1e-5)
 
 
-def test_byte_table_hears_the_order_of_words() -> None:
-    encoder = build("byte_table", Path())
+@pytest.mark.parametrize("name", ["byte_table", "word_table"])
+def test_a_trained_table_hears_the_order_of_words(name: str) -> None:
+    encoder = build(name, Path())
     tokens, mask = encoder.encode(["red circle, blue square", "blue circle, red square"])
     mean = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     assert (mean[0] - mean[1]).abs().max() > 1e-2, "the mean is all that the network reads"
@@ -73,6 +74,17 @@ def test_byte_table_counts_bytes_and_cuts_long_prompts() -> None:
     tokens, _ = encoder.encode(["ab"])
     tokens.square().sum().backward()
     assert encoder.table.weight.grad[ord("a") + 1].any() and not encoder.table.weight.grad[ord("z") + 1].any()
+
+
+def test_word_table_takes_a_word_for_a_token_and_tells_words_apart_that_share_a_row() -> None:
+    encoder = registry.build("text_encoder", "word_table", {"length": 6, "rows": 16})
+    assert encoder.encode(["A red, Red circle.", "x " * 9])[1].sum(1).tolist() == [6, 6]
+    words = [f"word{n}" for n in range(60)]
+    single = {tuple(encoder._rows(word)) for word in words}
+    assert len(single) > 3 * encoder.config.rows, "sixty words in sixteen rows: pairs of rows keep most of them apart"
+    tokens, mask = encoder.encode(["RED", "red"])
+    torch.testing.assert_close(tokens[0], tokens[1])
+    assert mask.all()
 
 
 def test_open_clip_gives_its_last_hidden_state_and_stays_frozen(tiny: Path) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from pydantic import Field
 from torch import nn
 
+from components.neighbour_mixing import NeighbourMixing
 from zoo.component import Config, component
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ FILLER = 0
 class ByteTable(nn.Module):
     """Bytes as tokens [Xue 2022, ByT5]: e_s = T[byte_s] + P[s], any language, no vocabulary file.
 
-    Departs from it: two small convolutions instead of a transformer; without them the mean of the tokens, which is what
-    the network reads, would be the same for every order of the letters.
+    Departs from it: two small convolutions instead of a transformer.
     """
 
     class Config(Config):
@@ -43,10 +41,7 @@ class ByteTable(nn.Module):
         self.width = config.width
         self.table = nn.Embedding(257, config.width, padding_idx=FILLER)
         self.place = nn.Parameter(0.1 * torch.randn(config.length, config.width))
-        self.spell = nn.ModuleList(
-            nn.Conv1d(config.width, config.width, config.reach, padding="same") for _ in range(2)
-        )
-        self.norm = nn.LayerNorm(config.width)
+        self.mixing = NeighbourMixing(width=config.width, reach=config.reach)
 
     def cut(self, caption: str) -> str | None:
         """See contracts.TextEncoder."""
@@ -62,10 +57,4 @@ class ByteTable(nn.Module):
         mask = index != FILLER
         if longest == 0:
             return self.place.new_zeros(len(kept), 0, self.width), mask
-        real = rearrange(mask.to(self.place.dtype), "b s -> b s 1")
-        x = (self.table(index) + self.place[:longest]) * real
-        for layer in self.spell:
-            # Filler is cleared before each convolution, so that a prompt's vectors do not depend on its batch.
-            y = rearrange(layer(rearrange(x, "b s e -> b e s")), "b e s -> b s e")
-            x = (x + F.gelu(y)) * real
-        return self.norm(x) * real, mask
+        return self.mixing(self.table(index) + self.place[:longest], mask), mask
