@@ -109,7 +109,8 @@ def _stages(recipe: Recipe, store: Any, names: tuple[str, ...]) -> dict[str, str
 
     pipeline = Pipeline(recipe, store)
     try:
-        folders = [getattr(pipeline, f"{name}_dir") for name in names]
+        captioner = pipeline.captioning.folders if "generator" in names else ()
+        folders = [*captioner, *(getattr(pipeline, f"{name}_dir") for name in names)]
     except UserError as error:
         return {"data": str(error)}
     return {folder.name: folder.state for folder in folders}
