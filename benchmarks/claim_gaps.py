@@ -63,7 +63,7 @@ def gap_of(article: Sequence[Record], other: Sequence[Record], metric: str, whos
     """The comparison of two rows; ``whose`` begins the message of an error.
 
     Clear is what leaves zero out of its 95 % interval. What has no interval is a tie, unless packing is judged: its
-    fillers are counted, not sampled, so any difference is one.
+    fillers are counted, not sampled, so any difference is one; and of what it measures no more seeds would tell more.
 
     Raises UnknownName and BadValue as `figure_of`, and BadValue where the two were measured in different ways.
     """
@@ -73,17 +73,24 @@ def gap_of(article: Sequence[Record], other: Sequence[Record], metric: str, whos
         raise BadValue(
             f"{whose}: '{metric}' was measured in different ways ({ours.key} and {theirs.key}); judge both rows alike."
         )
-    found = difference(article, other, metric)
+    found, trained = difference(article, other, metric), not untrained(article[0])
     if found is None:
-        return _plain(ours, theirs, counted=article[0].suite.options.get("judges") == "packing")
+        return _plain(ours, theirs, counted=not trained)
     sign = 1 if ours.higher_is_better else -1
-    outcome = ("better" if sign * found.value > 0 else "worse") if found.clear else "tie"
+    low, high = found.interval or (0.0, 0.0)
+    above, below = ("better", "worse") if ours.higher_is_better else ("worse", "better")
+    outcome = above if low > 0 else below if high < 0 else "tie"
     reach = reach_of(found, min(ours.seeds, theirs.seeds), seconds_per_seed(article, other))
     return Gap(
         ours, theirs, found.value, found.interval, outcome,
         better_seeds=sum(sign * value > 0 for value in found.by_seed), seeds=len(found.by_seed), paired=found.paired,
-        reach=None if found.clear else reach,
+        reach=reach if trained and not found.clear else None,
     )  # fmt: skip
+
+
+def untrained(record: Record) -> bool:
+    """Whether packing is judged, by a network with random weights."""
+    return record.suite.options.get("judges") == "packing"
 
 
 def _plain(ours: PooledFigure, theirs: PooledFigure, *, counted: bool) -> Gap:

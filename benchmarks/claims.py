@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.claim_gaps import Gap, figure_of, gap_of
+from benchmarks.claim_gaps import Gap, figure_of, gap_of, untrained
 from benchmarks.claim_rows import Rows, Selector, StrategyRow, besides, label_of, laid_over
 from benchmarks.leaderboard import collect
 from benchmarks.pooled_figures import PooledFigure
@@ -184,7 +184,7 @@ def budget(rows: Sequence[StrategyRow]) -> str:
     said = [
         _span(parameters, "{:.2f}", " M parameters"),
         _span(trained, "{:.3g}", " TFLOP of training"),
-        _span(seeds, "{:.0f}", " seed" if max(seeds) == 1 else " seeds"),
+        "untrained" if untrained(rows[0].records[0]) else _span(seeds, "{:.0f}", " seed" + "s" * (max(seeds) > 1)),
     ]
     return ", ".join(filter(None, said))
 

@@ -22,6 +22,8 @@ LEGEND = (
     "seed. The first metric decides. Of a tie it is said how many seeds would decide it, were the measured difference "
     "the real one, and how long training them takes."
 )
+ROUNDING = 1e-4
+"""Means that are all below it are written with powers of ten."""
 MARKS = {"better": "✓ better", "worse": "✗ worse", "tie": "≈ tied"}
 """What the article's choice is, as tables have it."""
 VERDICTS = {"held": "✓ held", "did not hold": "✗ did not hold", "cannot be told apart": "≈ cannot be told apart"}
@@ -96,41 +98,44 @@ def titles(judged: JudgedClaim) -> list[tuple[str, str]]:
 
 def own_cells(judged: JudgedClaim) -> list[tuple[str, str]]:
     """Mean and interval of the article's choice, one a measure."""
-    return [_figure(figure, digits) for figure, digits in zip(judged.figures, _digits(judged), strict=True)]
+    return [_figure(figure, form) for figure, form in zip(judged.figures, _forms(judged), strict=True)]
 
 
 def cells(judged: JudgedClaim) -> list[list[Said]]:
     """One list an alternative, one cell a measure."""
-    digits = _digits(judged)
-    return [[_said(gap, n) for gap, n in zip(other.gaps, digits, strict=True)] for other in judged.alternatives]
+    forms = _forms(judged)
+    return [[_said(gap, form) for gap, form in zip(other.gaps, forms, strict=True)] for other in judged.alternatives]
 
 
-def _digits(judged: JudgedClaim) -> list[int]:
-    """Of a measure's column: one digit more than three figures of its largest mean, for the differences."""
+def _forms(judged: JudgedClaim) -> list[str]:
+    """Of a measure's column: a digit more than three figures of its largest mean; powers of ten of rounding errors."""
     found = []
     for place, own in enumerate(judged.figures):
-        values = [own.value, *(other.gaps[place].theirs.value for other in judged.alternatives)]
-        found.append(min(6, 1 + decimals(value for value in values if value is not None)))
+        means = [own.value, *(other.gaps[place].theirs.value for other in judged.alternatives)]
+        values = [abs(value) for value in means if value]
+        small = bool(values) and max(values) < ROUNDING
+        found.append(".2e" if small else f".{min(6, 1 + decimals(values))}f")
     return found
 
 
-def _figure(figure: PooledFigure, digits: int) -> tuple[str, str]:
+def _figure(figure: PooledFigure, form: str) -> tuple[str, str]:
     if figure.value is None:
         return "–", ""
     ends = figure.interval
-    return f"{figure.value:.{digits}f}", "" if ends is None else f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+    return f"{figure.value:{form}}", "" if ends is None else f"[{ends[0]:{form}}, {ends[1]:{form}}]"
 
 
-def _said(gap: Gap, digits: int) -> Said:
-    mean, _ = _figure(gap.theirs, digits)
+def _said(gap: Gap, form: str) -> Said:
+    mean, _ = _figure(gap.theirs, form)
     if gap.value is None:
         return Said(mean, "not measured", "", gap.outcome, MARKS[gap.outcome], ())
-    interval = "" if gap.interval is None else f"[{gap.interval[0]:+.{digits}f}, {gap.interval[1]:+.{digits}f}]"
+    interval = "" if gap.interval is None else f"[{gap.interval[0]:+{form}}, {gap.interval[1]:+{form}}]"
     notes = [f"better in {gap.better_seeds} of {gap.seeds} seeds"] if gap.seeds > 1 else []
     notes += [] if gap.paired else ["by overlap of intervals"]
-    notes += [] if gap.interval is not None else ["no interval"] if gap.outcome == "tie" else ["counted"]
+    if gap.interval is None:
+        notes.append("counted" if gap.outcome != "tie" else "no interval" if gap.value else "the same")
     notes += [reached(gap.reach)] if gap.reach else []
-    return Said(mean, f"{gap.value:+.{digits}f}", interval, gap.outcome, MARKS[gap.outcome], tuple(notes))
+    return Said(mean, f"{gap.value:+{form}}", interval, gap.outcome, MARKS[gap.outcome], tuple(notes))
 
 
 def footer(judged: JudgedClaim) -> str:

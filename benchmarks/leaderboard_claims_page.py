@@ -1,4 +1,4 @@
-"""What the page shows of judged claims: one card a claim, with its verdict and each difference as a mark beside zero."""
+"""What the page shows of judged claims: a card a claim, with its verdict and each difference as a mark beside zero."""
 
 from __future__ import annotations
 
