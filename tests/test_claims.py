@@ -227,7 +227,7 @@ def test_what_differs_besides_is_said(folder):
 
 def test_seeds_of_one_row_may_come_from_recipes_of_several_names(folder):
     for seed in (3, 4):
-        renamed = row("long_range", seed, 0.5)
+        renamed = with_options(row("long_range", seed, 0.5), suite={"name": "long500"})
         write(
             renamed.model_copy(update={"name": "attention", "recipe": renamed.recipe | {"name": "attention"}}), folder
         )
