@@ -20,7 +20,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 from benchmarks import leaderboard_pooled_page as pooled_page
+from benchmarks.claims import JudgedClaim
+from benchmarks.claims_text import LEGEND as CLAIMS_LEGEND
 from benchmarks.leaderboard import Board, Cell, Collection, Column, Row, clean
+from benchmarks.leaderboard_claims_page import cards
 from benchmarks.leaderboard_curves import Chart, charts, styles
 from benchmarks.leaderboard_media import Gallery, Media, galleries
 from benchmarks.leaderboard_rate import RatePlot, rate_plot
@@ -49,13 +52,15 @@ def render(
     bibtex: Mapping[str, str] | None = None,
     *,
     pooled: Sequence[PooledBoard] = (),
+    claims: Sequence[JudgedClaim] = (),
     folder: Path | None = None,
 ) -> str:
     """The page. ``bibtex`` maps citation keys to entries; a key without an entry is shown by itself.
 
     Boards of ``pooled`` on which any strategy has several training seeds, or which have headline metrics, are shown
-    pooled, with the rows of single seeds folded away. ``folder`` is where the page will lie: videos of their walls that
-    lie below it are linked to; without it every video is carried along, up to a budget.
+    pooled, with the rows of single seeds folded away; ``claims`` stand above all boards. ``folder`` is where the page
+    will lie: videos of their walls that lie below it are linked to; without it every video is carried along, up to a
+    budget.
 
     The same records give the same bytes: the page holds no time of its own.
     """
@@ -68,16 +73,21 @@ def render(
         )
         for number, board in enumerate(chosen)
     ]
-    others = pooled_page.not_pooled(boards, chosen)
+    sections = [
+        _section(board, f"b{number}", media) for number, board in enumerate(pooled_page.not_pooled(boards, chosen))
+    ]
     script, style = (_text(f"leaderboard.{kind}") + _text(f"leaderboard_wall.{kind}") for kind in ("js", "css"))
+    style += _text("leaderboard_claims.css") if claims else ""
     policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=_printable, loader=FunctionLoader(_text),
     )  # fmt: skip
     return environment.get_template("leaderboard.html.j2").render(
-        sections=[_section(board, f"b{number}", media) for number, board in enumerate(others)],
+        sections=sections,
         pools=pools,
+        claims=cards(claims, _dialogs([pool for pool, _ in pools], sections)),
+        claims_legend=CLAIMS_LEGEND,
         broken={clean(name): clean(reason) for name, reason in collection.broken.items()},
         omitted=media.omitted,
         linked=media.linked,
@@ -116,6 +126,13 @@ def _section(board: Board, prefix: str, media: Media, *, looks: bool = True) -> 
     drawn, shown = (charts(board, ids), galleries(board, ids, media)) if looks else ([], [])
     style = styles(board.rows)
     return Section(board, ids, style, drawn, rate_plot(board.rows, ids, style) if looks else None, shown, facts)
+
+
+def _dialogs(pools: Sequence[pooled_page.PooledSection], sections: Sequence[Section]) -> dict[Path, str]:
+    """File of a record → id of the dialog of the row that it stands in, of the pooled one where there is one."""
+    single = {row.entry.path: one.ids[id(row)] for one in sections for row in one.board.rows}
+    many = {e.path: pool.ids[id(row)] for pool in pools for row in pool.board.rows for e in row.entries}
+    return {path.resolve(): found for path, found in (single | many).items()}
 
 
 def _behind(row: PooledRow, singles: Section) -> list[dict[str, str]]:

@@ -109,9 +109,12 @@ def _terminal(cell: Cell | None) -> Text:
     return text.append("\n" + cell.interval, style="not bold dim") if cell.interval else text
 
 
-def markdown(boards: Sequence[Board], broken: Mapping[str, str]) -> str:
-    """GitHub tables, one per board, and a second one by frame type and bin where the records have them."""
-    lines: list[str] = []
+def markdown(boards: Sequence[Board], broken: Mapping[str, str], above: Sequence[str] = ()) -> str:
+    """GitHub tables, one per board, and a second one by frame type and bin where the records have them.
+
+    ``above`` are lines of Markdown, such as judged claims, to stand before the boards.
+    """
+    lines = [*above]
     for board in boards:
         lines += [f"## {escape_markdown(board.title)}", "", escape_markdown(board.subtitle), ""]
         lines += _grid(board, board.columns, costs=True)

@@ -83,15 +83,16 @@ def distinct(rows: Sequence[Record]) -> list[str]:
 
 
 def _difference(record: Record, twins: Sequence[Record]) -> str:
-    options = [_flat(without_seeds(twin.recipe)) for twin in twins]
+    options = [flat(without_seeds(twin.recipe)) for twin in twins]
     keys = sorted({key for known in options for key in known if len({digest(o.get(key)) for o in options}) > 1})
-    own = _flat(without_seeds(record.recipe))
+    own = flat(without_seeds(record.recipe))
     said = ", ".join(f"{key}={own[key]}" for key in keys if key in own)
     return clean(said) if said and len(keys) <= 2 else strategy(record)[:6]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as dotted keys; a list is a value."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

@@ -5,7 +5,9 @@ Shows the records of ./runs/records (or of results=DIR) as a table; Markdown and
 HTML to out=PATH (leaderboard.html by default): one file with curves, videos and the provenance of every row. With
 committed=true the records that come with the project are shown too. Rows of one strategy that differ in their training
 seeds become one row, with intervals over videos and seeds and a paragraph of findings, wherever there are several seeds
-or headline metrics; pool=seeds does so everywhere and pool=none nowhere. No record is changed.
+or headline metrics; pool=seeds does so everywhere and pool=none nowhere. Where a folder holds a claims.yaml (what an
+article claims, and which rows it is about) its claims are judged by its records, above the boards; CSV has rows alone.
+No record is changed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from zoo.errors import BadValue, UserError, nearest
 from zoo.overrides import keywords, split
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from benchmarks.claims import JudgedClaim
     from benchmarks.leaderboard import Collection
 
 KEYS = ("results", "suite", "format", "out", "committed", "pool")
@@ -30,6 +35,7 @@ POOLS = ("seeds", "none")
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
     options = _options(arguments)
+    from benchmarks.claims import judged_claims
     from benchmarks.leaderboard import collect
     from benchmarks.pooled_table import chosen
 
@@ -39,16 +45,20 @@ def main(arguments: list[str]) -> int:
         places = ", ".join(map(str, folders))
         raise UserError(f"no records in {places}; make some with: python -m zoo.run recipe=quickstart")
     style = options.get("format", "table")
+    claims = [] if style == "csv" else judged_claims(folders, options.get("suite"))
     if style == "html":
-        text = _page(collection, options)
+        text = _page(collection, options, claims)
     else:
-        from benchmarks import leaderboard_text
+        from benchmarks import claims_text, leaderboard_text
 
         found = chosen(collection.entries, options.get("suite"), options.get("pool", ""))
         if style == "table":
-            _print_tables(found, collection.broken)
+            _print_tables(found, collection.broken, claims_text.tables(claims))
             return 0
-        text = leaderboard_text.as_csv(found) if style == "csv" else leaderboard_text.markdown(found, collection.broken)
+        if style == "csv":
+            text = leaderboard_text.as_csv(found)
+        else:
+            text = leaderboard_text.markdown(found, collection.broken, claims_text.markdown(claims))
     out = options.get("out", "leaderboard.html" if style == "html" else "")
     if out:
         _write(Path(out), text)
@@ -58,7 +68,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _page(collection: Collection, options: Mapping[str, str]) -> str:
+def _page(collection: Collection, options: Mapping[str, str], claims: Sequence[JudgedClaim]) -> str:
     """The HTML page; it shows single rows below the pooled ones, so that pool=none only leaves the latter out."""
     from benchmarks import leaderboard_page
     from benchmarks.leaderboard import boards
@@ -69,7 +79,8 @@ def _page(collection: Collection, options: Mapping[str, str]) -> str:
     pooled = [] if options.get("pool") == "none" else pool(collection.entries, suite)
     folder = Path(options.get("out", "leaderboard.html")).resolve().parent
     found = boards(collection.entries, suite)
-    return leaderboard_page.render(found, collection, citations.entries(), pooled=pooled, folder=folder)
+    bibtex = citations.entries()
+    return leaderboard_page.render(found, collection, bibtex, pooled=pooled, claims=claims, folder=folder)
 
 
 def show(folder: Path, only: Sequence[Path]) -> None:
@@ -110,13 +121,13 @@ def _folders(options: Mapping[str, str]) -> list[Path]:
     return folders
 
 
-def _print_tables(found: list, broken: Mapping[str, str]) -> None:
+def _print_tables(found: list, broken: Mapping[str, str], above: Sequence[RenderableType] = ()) -> None:
     from rich.console import Console
 
     from benchmarks.leaderboard_text import tables
 
     console = Console() if sys.stdout.isatty() else Console(width=140)
-    for table in tables(found, broken, console.width):
+    for table in (*above, *tables(found, broken, console.width)):
         console.print(table)
 
 
