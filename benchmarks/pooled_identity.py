@@ -49,7 +49,7 @@ def strategy(record: Record) -> str:
 
 
 def named(record: Record) -> str:
-    """The label without seed, case, world and context: ``rollout=long_range``, or a control's name."""
+    """The label without seed, world and context: ``rollout=long_range``, ``attention=full``, or a control's name."""
     point = record.recipe.get("point")
     if record.kind == "control" or not isinstance(point, Mapping) or not point:
         return clean(record.label or record.name)
@@ -57,6 +57,8 @@ def named(record: Record) -> str:
     main = "rollout" if "rollout" in record.components else "tokenizer"  # of one that is judged alone
     if main == "tokenizer" and not kept and point.get("case"):
         return clean(str(point["case"]))  # tokenizers made equal differ in many options, which the case sums up
+    if not kept and point.get("case"):  # likewise an ablation's models: ``attention=full``, with the steps it trains
+        return clean(f"{str(record.recipe['name']).rpartition('/')[2]}={point['case']}")
     if not kept and main in record.components:
         kept = {main: record.components[main]}
     if main == "tokenizer":

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from zoo import source_digest
 from zoo.errors import UserError
 from zoo.stage_key import STAGE_2_SOURCE
-from zoo.store import Busy, StorageError, Store, atomic_file, canonical, short_hash, write_json, writing
+from zoo.store import StorageError, Store, atomic_file, canonical, short_hash, write_json, writing
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = {"steps": 10, "source": "aaaa", "parts": {"name": "vae", "width": 64}}
@@ -171,7 +172,9 @@ with Store(sys.argv[1]).stage_dir("tokenizer", {key!r}).lock():
 """
 
 
-def test_two_writers_and_a_dead_one(tmp_path: Path) -> None:
+def test_the_second_writer_waits_for_the_first_even_where_that_one_dies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = Store(tmp_path).stage_dir("tokenizer", KEY)
     program = HOLD.format(key=KEY)
     other = subprocess.Popen(
@@ -179,10 +182,20 @@ def test_two_writers_and_a_dead_one(tmp_path: Path) -> None:
     )
     try:
         assert other.stdout is not None and other.stdout.readline() == "in\n"
-        with pytest.raises(Busy, match=rf"process {other.pid} on"), folder.lock():
-            pass
+        entered = threading.Event()
+
+        def follow() -> None:
+            with folder.lock():
+                entered.set()
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        assert not entered.wait(1.2), "two writers of one folder"
+        assert f"waiting for process {other.pid} on" in capsys.readouterr().err
         other.kill()
         other.wait()
+        follower.join(timeout=30)
+        assert entered.is_set()
         with folder.lock(), folder.lock():  # taken over from the dead; and again by who holds it
             folder.mark("running")
         with folder.lock():

@@ -136,7 +136,8 @@ class Evaluation:
     def _see_to_videos(self) -> None:
         if not self.sample_dir.done:
             with self.sample_dir.lock():
-                self._generate()
+                if not self.sample_dir.done:  # by a process that we waited for
+                    self._generate()
 
     def _generate(self) -> None:
         from zoo.model import Scene
@@ -253,14 +254,20 @@ class Evaluation:
     def controls(self) -> list[Path]:
         """The records of the suite's floors and ceilings; scored once for a test set and a tokenizer."""
         folder = self.pipeline.store.stage_dir("controls", self.controls_key)
+        known = self._controls_in(folder)
+        if known is None:
+            with folder.lock():
+                known = self._controls_in(folder)  # made by a process that we waited for
+                if known is None:
+                    known = list(self._score_controls())
+                    root = self.pipeline.store.root
+                    folder.mark("done", records=[str(path.relative_to(root)) for path in known])
+        return known
+
+    def _controls_in(self, folder: StageDir) -> list[Path] | None:
+        """The records that the folder lists; None where it is not done or one of them is gone."""
         known = [self.pipeline.store.root / path for path in folder.facts().get("records", ())]
-        if folder.done and all(path.is_file() for path in known):
-            return known
-        with folder.lock():
-            written = list(self._score_controls())
-            root = self.pipeline.store.root
-            folder.mark("done", records=[str(path.relative_to(root)) for path in written])
-        return written
+        return known if folder.done and all(path.is_file() for path in known) else None
 
     def _score_controls(self) -> Iterator[Path]:
         rows = harness.control_rows(

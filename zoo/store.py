@@ -21,22 +21,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.errors import UserError
+from zoo.progress import say
 
 State = Literal["new", "running", "done", "failed", "preempted", "interrupted"]
 DIGEST_KEY = "source"
 """The entry of a stage's key that holds the digest of the source which computes it."""
 _HELD: set[Path] = set()
 """Folders that this process has locked."""
+LOOK_AGAIN = 0.5
+"""Seconds between two looks at a folder that another process is writing."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class StorageError(UserError, OSError):
     """A folder that cannot be written: no permission, read-only, or full."""
-
-
-class Busy(UserError):
-    """Another process is writing the same run folder."""
 
 
 # ------------------------------------------------------------------------------------------------ atomic files
@@ -207,10 +206,11 @@ class StageDir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[StageDir]:
-        """Keep other processes out while the block runs. Raises Busy, naming the one that is in.
+        """Keep other processes out while the block runs; wait for the one that is in, after naming it.
 
-        The lock is the kernel's, so it is gone with its owner, however that ended. Ranks other than 0 of a run pass,
-        and so does a process that holds it already.
+        So sweeps that run side by side share what they have in common. Who waited finds the stage done, as a rule: look
+        again inside the block. The lock is the kernel's, so it is gone with its owner, however that ended. Ranks other
+        than 0 of a run pass, and so does a process that holds it already.
         """
         if process_rank() != 0 or self.path.resolve() in _HELD:
             yield self
@@ -230,9 +230,9 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
     try:
         if not _seize(handle):
             owner = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-            raise Busy(
-                f"{folder} is being written by {owner}: wait for it, or stop it, and run the same command again."
-            )
+            say(f"waiting for {owner}, which is writing {folder}")
+            while not _seize(handle):
+                time.sleep(LOOK_AGAIN)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         _HELD.add(folder.resolve())

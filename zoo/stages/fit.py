@@ -55,7 +55,7 @@ def fit(
 
     Raises:
         Preempted, Interrupted: after saving, on SIGTERM and Ctrl-C.
-        UserError: TrainingDiverged, StorageError, Busy, BadCheckpoint.
+        UserError: TrainingDiverged, StorageError, BadCheckpoint.
     """
     settings, trainer_settings = as_settings(settings), as_settings(trainer_settings)
     with stage_dir.lock():
