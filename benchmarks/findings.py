@@ -37,7 +37,7 @@ def control_check(board: PooledBoard) -> list[ControlCheck]:
     """Every control but the ceilings against the best model, headline by headline.
 
     A metric on which a check is ``topped`` rewards what the control does (standing still, blur, repetition) more than
-    any model, and is not fit to be a headline. Controls without a figure or an interval are left out.
+    any model: either no model is good enough yet, or it is not fit to be a headline. Controls without a figure or an interval are left out.
     """
     return [check for column in _headlines(board) for check in _checks(board, column) if check.role != "ceiling"]
 
@@ -124,7 +124,7 @@ def _controls(board: PooledBoard, column: Column, digits: int) -> list[str]:
         f"{_interval(c.gap, digits)}."
         if alone
         else f"WARNING: the control {c.control} tops every model on {c.metric} by {c.gap.value:+.{digits}f} "
-        f"{_interval(c.gap, digits)}: the metric lets it through and is not fit to be a headline."
+        f"{_interval(c.gap, digits)}: no model is good enough yet, or the metric rewards what the control does."
         for c in floors
         if c.topped
     ]
