@@ -160,32 +160,55 @@ def _groups(
     tokens: Tokens, pieces: Sequence[Piece | int], visible: Tensor | None, raster: Tensor | None
 ) -> tuple[Group, ...]:
     """Segments of one length together, whatever clips they are of."""
+    hidden, alike = _hidden(visible, tokens) if visible is not None else ([False] * len(tokens.grids), True)
+    once = len(pieces) == 1 and alike and raster is None  # one mask serves every segment
+    folded = _folded(pieces, tokens.x.device)
+    made = []
+    for (frames, columns), members in _by_length(pieces).items():
+        parts = [(pieces[p].units, pieces[p].cut.classes[c][0]) for p, c in members]  # type: ignore[union-attr]
+        unit = None if len(pieces) == 1 and _in_order(*parts[0], folded) else _units(parts, visible, raster)
+        mask = None
+        if any(hidden[unit] for units, _ in parts for unit in units) or (raster is not None and columns > 1):
+            segments = Group((), (), frames, columns, None if once else unit, None)
+            mask = _mask(tokens, segments, visible, raster, once=once)
+        counts = tuple(len(units) * groups // folded for units, groups in parts)
+        made.append(Group(tuple(members), counts, frames, columns, unit, mask, folded))
+    return tuple(made)
+
+
+def _by_length(pieces: Sequence[Piece | int]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """(frames, columns) of a segment → where such segments are: the piece, and the class of its cut."""
     found: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for p, piece in enumerate(pieces):
         if isinstance(piece, Piece):
             for c, (_, columns) in enumerate(piece.cut.classes):
                 found.setdefault((piece.frames, columns), []).append((p, c))
-    hidden, alike = _hidden(visible, tokens) if visible is not None else ([False] * len(tokens.grids), True)
-    made = []
-    for (frames, columns), members in found.items():
-        parts = [(pieces[p].units, pieces[p].cut.classes[c][0]) for p, c in members]  # type: ignore[union-attr]
-        folded = _folded(pieces, tokens.x.device)
-        counts = tuple(len(units) * groups // folded for units, groups in parts)
-        masked = any(hidden[unit] for units, _ in parts for unit in units) or (raster is not None and columns > 1)
-        unit = mask = None
-        alone = len(pieces) == 1 and parts[0][1] in (1, folded) and parts[0][0] == tuple(sorted(parts[0][0]))
-        if visible is not None and not alone:
-            unit = torch.tensor([u for us, groups in parts for u in us for _ in range(groups)], device=visible.device)
-        elif visible is None and raster is not None and not alone:
-            unit = repeat(torch.arange(len(raster), device=raster.device), "u -> (u g)", g=parts[0][1])
-        if masked:
-            everybody = len(pieces) == 1 and alike and raster is None
-            seen = torch.ones(len(raster), 1, 1, dtype=torch.bool, device=raster.device) if visible is None else visible  # type: ignore[union-attr, arg-type]
-            logits = frame_logits(seen[:1] if everybody else seen, None, matrix_dtype(tokens.x))
-            group = Group((), (), frames, columns, None if everybody else unit, None)
-            mask = token_mask(logits, group, raster)
-        made.append(Group(tuple(members), counts, frames, columns, unit, mask, folded))
-    return tuple(made)
+    return found
+
+
+def _in_order(units: tuple[int, ...], groups: int, folded: int) -> bool:
+    """Whether segment k is of unit k, so that nobody need be told whose it is."""
+    return groups in (1, folded) and units == tuple(sorted(units))
+
+
+def _units(
+    parts: Sequence[tuple[tuple[int, ...], int]], visible: Tensor | None, raster: Tensor | None
+) -> Tensor | None:
+    """Whose each segment is: [segments]; None where neither a visibility nor a raster differs by that."""
+    if visible is not None:
+        return torch.tensor([u for us, groups in parts for u in us for _ in range(groups)], device=visible.device)
+    if raster is not None:
+        return repeat(torch.arange(len(raster), device=raster.device), "u -> (u g)", g=parts[0][1])
+    return None
+
+
+def _mask(tokens: Tokens, segments: Group, visible: Tensor | None, raster: Tensor | None, *, once: bool) -> Tensor:
+    """What the segments' tokens see of each other; `once`: all units alike, so the first speaks for all."""
+    if visible is None:
+        assert raster is not None
+        visible = torch.ones(len(raster), 1, 1, dtype=torch.bool, device=raster.device)
+    logits = frame_logits(visible[:1] if once else visible, None, matrix_dtype(tokens.x))
+    return token_mask(logits, segments, raster)
 
 
 def _folded(pieces: Sequence[Piece | int], device: torch.device) -> int:
