@@ -37,7 +37,8 @@ def control_check(board: PooledBoard) -> list[ControlCheck]:
     """Every control but the ceilings against the best model, headline by headline.
 
     A metric on which a check is ``topped`` rewards what the control does (standing still, blur, repetition) more than
-    any model: either no model is good enough yet, or it is not fit to be a headline. Controls without a figure or an interval are left out.
+    any model: either no model is good enough yet, or it is not fit to be a headline. Controls without a figure or an
+    interval are left out.
     """
     return [check for column in _headlines(board) for check in _checks(board, column) if check.role != "ceiling"]
 

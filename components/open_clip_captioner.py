@@ -103,6 +103,10 @@ def _from_file(open_clip: Any, config_path: str, pretrained: str | None) -> Any:
         sizes = json.loads(path.read_text(encoding="utf-8"))
         sizes.pop("custom_text", None)
         model = open_clip.CoCa(**sizes)
+        # open_clip leaves this one as it found the memory: sometimes NaN, never twice the same.
+        torch.nn.init.normal_(
+            model.text_decoder.text_projection, std=model.text_decoder.text_projection.shape[0] ** -0.5
+        )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadValue(
             f"captioner.config_path={path} is no open_clip CoCa ({_first_line(error)}): give a JSON file with "

@@ -264,6 +264,20 @@ def test_open_clips_network_describes_clips_of_any_size(open_clip_file):
     assert [one.caption for one in model.describe(clips)] == [one.caption for one in said]
 
 
+def test_random_weights_of_open_clips_network_follow_the_seed_alone(open_clip_file):
+    pytest.importorskip("open_clip")
+    made = []
+    torch.use_deterministic_algorithms(True)  # memory that nobody wrote is then NaN
+    try:
+        for _ in range(2):
+            torch.manual_seed(0)
+            made.append(Coca(Coca.Config(config_path=str(open_clip_file), frames=1)).network.state_dict())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, value in made[0].items():
+        assert torch.equal(value, made[1][name]), name
+
+
 def test_open_clips_decoder_steps_agree_with_its_own_forward(open_clip_file):
     """Its pass over a whole caption and ours word by word give one distribution."""
     open_clip = pytest.importorskip("open_clip")
@@ -382,7 +396,8 @@ PIPELINE = [
     "tokenizer.width=8", "train.tokenizer.steps=1", "train.tokenizer.batch=2", "train.captioner.steps=3",
     "train.captioner.batch=4", "train.captioner.clips=5", "train.generator.steps=2", "train.generator.batch=2",
     "train.generator.window=8", "sample.window=8", "sample.step=8", "backbone={width: 16, depth: 1, heads: 2}",
-    "solver.steps=1", "suite.episodes=6", "suite.frames=8", "suite.metrics=[flicker]", "suite.controls=[]",
+    "solver.steps=1", "suite=shapes_text", "suite.episodes=6", "suite.frames=8", "suite.metrics=[flicker]",
+    "suite.controls=[]",
 ]  # fmt: skip
 
 
