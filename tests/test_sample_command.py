@@ -279,7 +279,7 @@ def test_a_task_that_the_masks_never_taught_is_refused(prompted, at, capsys):
 
 def test_a_prompt_that_is_too_long_is_cut_and_that_is_said_once(prompted, at, capsys):
     assert command(["sample", prompted, f"prompt={'red ' * 90}", "videos=2", f"out={at}"]) == 0
-    assert capsys.readouterr().err.count("of which 128 are read") == 1
+    assert capsys.readouterr().err.count("of which 64 are read") == 1
     assert len(list(at.glob("*.mp4"))) == 2
 
 
