@@ -114,7 +114,7 @@ def label_of(selector: Selector) -> str:
         options = {k: v for k, v in left.items() if k.startswith(f"{part}.") and k != key}
         named = {"name": left.pop(key)} | {k.removeprefix(f"{part}."): left.pop(k) for k in options}
         said.append(f"{part}={said_of(named)}")
-    return clean(", ".join([*said, *(f"{key}={value}" for key, value in left.items())]))
+    return clean(", ".join([*said, *(f"{key}={'null' if value is None else value}" for key, value in left.items())]))
 
 
 def besides(ours: StrategyRow, theirs: StrategyRow, named: Iterable[str]) -> str:

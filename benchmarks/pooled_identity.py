@@ -45,7 +45,9 @@ def strategy(record: Record) -> str:
         same = {n: None if m.value is None else f"{m.value:.6g}" for n, m in record.metrics.items()}
     elif not record.recipe:
         same = [record.group] if record.seeds else identity(record)
-    return digest([record.kind, record.role, record.name, named(record) if not record.recipe else "", keys, same])
+    by_name = record.kind == "control" or not record.recipe  # recipes of two names may resolve to one and the same
+    called = [record.name, "" if record.recipe else named(record)] if by_name else []
+    return digest([record.kind, record.role, called, keys, same])
 
 
 def named(record: Record) -> str:

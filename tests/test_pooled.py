@@ -92,6 +92,12 @@ def test_a_swept_part_is_named_with_its_options():
     assert named(only_seed) == "rollout=long_range"
 
 
+def test_one_recipe_under_two_names_is_one_row_over_its_seeds():
+    first, second = (made.long500("long_range", seed, 0.5) for seed in (0, 1))
+    renamed = second.model_copy(update={"name": "attention", "recipe": {**second.recipe, "name": "attention"}})
+    assert row(board_of([first, renamed]), "rollout=long_range").seeds == 2
+
+
 def test_another_metric_key_is_another_row():
     one, two = made.long500("long_range", 0, 0.5), made.long500("long_range", 1, 0.5)
     changed = {**two.metrics, PD: two.metrics[PD].model_copy(update={"key": "pd v2"})}
@@ -319,7 +325,7 @@ def test_a_control_that_wins_a_headline_is_named_loudly(role):
     board = board_of([*records, made.long500_control("blurred", role, 0.3, 0)])
     assert {c.metric for c in control_check(board) if c.topped and c.control == "blurred"} == set(made.HEADLINES)
     (warning,) = said(board, "WARNING", PD)
-    assert "blurred tops every model" in warning and "not fit" in warning
+    assert "blurred tops every model" in warning and "rewards what the control does" in warning
     assert not said(board, PD, "every floor")
 
 
