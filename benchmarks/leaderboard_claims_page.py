@@ -40,7 +40,7 @@ class Card:
     footer: str
 
 
-STYLES = {"held": "held", "did not hold": "refuted", "cannot be told apart": "open"}
+STYLES = {"held": "held", "did not hold": "refuted", "cannot be told apart": "undecided"}
 
 
 def cards(claims: Sequence[JudgedClaim], dialogs: Mapping[Path, str]) -> list[Card]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from benchmarks.claim_gaps import reach_of, seconds_per_seed
 from benchmarks.claim_rows import label_of, laid_over
 from benchmarks.claims import judged_claims
 from benchmarks.leaderboard import collect
+from benchmarks.leaderboard_claims_page import STYLES
 from benchmarks.record import Cost, Metric, Part, Record, SuiteReference, write
 from benchmarks.stats import PairedDifference
 from zoo.commands.leaderboard import main
 from zoo.commands.publish import main as publish
 from zoo.errors import BadValue, UnknownName, UserError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PD, PLACE, FD = made.HEADLINES
 MAZE, VIZDOOM = (f"long500@1/{world}/c250" for world in made.WORLDS)
@@ -323,3 +327,10 @@ def test_publishing_leaves_a_claims_file_alone(folder, tmp_path):
     (target / "claims.yaml").write_bytes(b"claims: mine\n")
     assert publish([f"results={folder}", f"out={target}"]) == 0
     assert (target / "claims.yaml").read_bytes() == b"claims: mine\n"
+
+
+@pytest.mark.parametrize("style", sorted(STYLES.values()))
+def test_a_card_shares_no_class_with_what_the_page_has_already(style):
+    """A tied claim once looked like a button: both were called "open"."""
+    others = (ROOT / "benchmarks" / name for name in ("leaderboard.css", "leaderboard_wall.css"))
+    assert not any(re.search(rf"\.{style}\b", sheet.read_text(encoding="utf-8")) for sheet in others)
