@@ -291,7 +291,8 @@ def test_every_format_shows_claims_above_the_boards(folder, capsys, tmp_path):
     shown(folder, capsys, "format=html", f"out={page}")
     html = page.read_text()
     assert html.index('id="claims"') < html.index('id="pool0"') and "&lt;b&gt;Memory&lt;/b&gt;" in html
-    assert html.count('<article class="claim held"') == 1 and html.count('<article class="claim open"') == 1
+    assert html.count('<article class="claim held"') == 1
+    assert html.count('<article class="claim undecided"') == 1
     assert 'href="#claims"' in html and "<script>" not in html.split("</article>")[0].split("<main>")[1]
     first = html.split("<article")[1]
     opened = first.split('data-open="')[1].split('"')[0]
