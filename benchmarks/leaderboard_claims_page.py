@@ -31,7 +31,7 @@ class Card:
     judged: JudgedClaim
     badge: str
     style: str
-    """``held``, ``refuted`` or ``open``."""
+    """``held``, ``refuted`` or ``undecided``."""
     verdict: str
     titles: list[tuple[str, str]]
     own: list[tuple[str, str]]
