@@ -1,8 +1,8 @@
 """Which row of a board a claim means: selectors of dotted options, held against the recipes inside the records.
 
 A row here is a strategy over its training seeds, as in benchmarks/pooled.py, but without the recipe's suite, which the
-protocol says already: what several recipes have in common (their base) is trained and judged once and keeps the name and
-the suite of the one that was run first. Reads only; imports no torch.
+protocol says already: what several recipes have in common (their base) is trained and judged once and keeps the name
+and the suite of the one that was run first. Reads only; imports no torch.
 """
 
 from __future__ import annotations
