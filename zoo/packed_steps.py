@@ -1,7 +1,7 @@
 """Training steps on rows of packed clips, measured: against each clip alone, and in turns with other calls.
 
-Every clip in the batch is held against the same clip alone. Steps are timed in turns with padding and with a large
-matrix product, since only ratios of one run are worth comparing.
+Every clip in the batch is held against the same clip alone. What the steps take turns with when they are timed
+(padding, a large matrix product) is made here too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -133,19 +132,3 @@ def matrix_product(device: str) -> Callable[[], object]:
     """A product of two large matrices."""
     a, b = torch.randn(2, MATRIX, MATRIX, device=device)
     return partial(torch.matmul, a, b)
-
-
-def in_turns(calls: Sequence[Callable[[], object]], rounds: int, done: Callable[[], None]) -> list[list[float]]:
-    """Seconds of each call in every round but the first; the calls take turns, so a busy machine slows all."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    taken: list[list[float]] = [[] for _ in calls]
-    for number in range(rounds + 1):
-        for times, call in zip(taken, calls, strict=True):
-            wait()
-            began = perf_counter()
-            call()
-            wait()
-            if number:
-                times.append(perf_counter() - began)
-        done()
-    return taken

@@ -121,7 +121,9 @@ class PackingTrial(Evaluation):
             "accelerator": self.recipe.trainer.accelerator,
             "test": [self.dataset_reference.fingerprint, self.suite.split, self.suite.episodes, self.suite.frames],
             "suite_seed": self.suite.seed,
-            DIGEST_KEY: source_of(*modules, "zoo.packing_trial", "zoo.packed_steps", "zoo.mixed_batch", "zoo.compose"),
+            DIGEST_KEY: source_of(
+                *modules, "zoo.packing_trial", "zoo.packed_steps", "zoo.turns", "zoo.mixed_batch", "zoo.compose"
+            ),
         }
 
     @cached_property
@@ -137,7 +139,8 @@ class PackingTrial(Evaluation):
         self.seconds["packing"] = perf_counter() - began
 
     def _measure(self) -> packed_figures.Measured:
-        from zoo.packed_steps import MATRIX, Steps, differences, in_turns, matrix_product, packed_rows, useful_flops
+        from zoo.packed_steps import MATRIX, Steps, differences, matrix_product, packed_rows, useful_flops
+        from zoo.turns import in_turns
 
         own = self._network()
         names = [clip.episode for clip in self.clips]
@@ -151,7 +154,7 @@ class PackingTrial(Evaluation):
                 Steps(padded, self.batch).step,
                 matrix_product(self._device),
             ]
-            seconds = in_turns(calls if padded is not own else [calls[0], calls[2]], ROUNDS, bar.advance)
+            seconds = in_turns(calls if padded is not own else [calls[0], calls[2]], ROUNDS, done=bar.advance)
         return packed_figures.Measured(
             forward=dict(zip(names, forward, strict=True)),
             gradient=gradient,

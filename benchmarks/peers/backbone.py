@@ -1,7 +1,7 @@
 """video_dit beside diffusers' LatteTransformer3DModel and a plain factorised DiT: a training step and a sampling call.
 
     python -m benchmarks.peers.backbone [width=256] [depth=9] [heads=4] [batch=2] [frames=16] [side=16] [rounds=9]
-                                        [threads=1] [compile=0] [bf16=0]
+                                        [threads=1] [compile=0] [bf16=0] [cuda=0]
 
 `video_dit` has attention=space_time, conditioning=adaln and position=sincos_3d. Latte alternates whole spatial and
 temporal blocks, two attentions and two MLPs a layer, where a block of ours has two attentions and one MLP: of three
@@ -12,16 +12,15 @@ call a forward pass without gradients. All take turns with one large matrix prod
 beside which shares stand; a ratio is the median over rounds of theirs / ours, with its quarters: above 1, ours is
 faster. On a CPU our large float32 products go through oneDNN (components/dense.py); theirs and the peak's are MKL's,
 which is some 10 % slower on AMD, so that shares of the peak are that much kinder to ours.
-compile=1 adds video_dit with trainer.compile, bf16=1 video_dit under bfloat16 autocast.
+compile=1 adds video_dit with trainer.compile, bf16=1 video_dit under bfloat16 autocast. With cuda=1 all run on a GPU,
+under bfloat16 autocast, as one trains there.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,11 +31,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers import on_device
 from components.contracts import Condition, Window
 from components.sinusoid import sinusoid
 from zoo import registry
 from zoo.compiled import compile_regions
 from zoo.errors import BadValue, UnmetNeed
+from zoo.turns import in_turns
 
 OPTIONS = {
     "width": 256,
@@ -49,10 +50,11 @@ OPTIONS = {
     "threads": 1,
     "compile": 0,
     "bf16": 0,
+    "cuda": 0,
 }
 CHANNELS = 4
 PATCH = 2
-PEAK_SIDE = 1536
+PEAK_SIDE = {"cpu": 1536, "cuda": 8192}
 """Of the square matrices whose product shows what the machine can do."""
 
 
@@ -190,17 +192,16 @@ def entrants(options: Mapping[str, int]) -> list[Entrant]:
 def calls(entrant: Entrant, z: Tensor) -> Mapping[str, Callable[[], object]]:
     """What is timed, by name."""
     optimiser = torch.optim.AdamW(list(entrant.network.parameters()), 1e-5, fused=True)
-    casting = partial(torch.autocast, "cpu", torch.bfloat16) if entrant.autocast else nullcontext
 
     def train() -> None:
         optimiser.zero_grad()
-        with casting():
+        with on_device.autocast(always=entrant.autocast):
             made = entrant.call(z)
         F.mse_loss(made.float(), z).backward()
         optimiser.step()
 
     def sample() -> Tensor:
-        with torch.no_grad(), casting():
+        with torch.no_grad(), on_device.autocast(always=entrant.autocast):
             return entrant.call(z)
 
     return {"training step": train, "sampling call": sample}
@@ -216,22 +217,11 @@ def size(entrant: Entrant, z: Tensor) -> tuple[float, dict[str, float]]:
     return sum(p.numel() for p in entrant.network.parameters()), flops
 
 
-def peak() -> Callable[[], object]:
-    """One large product."""
-    a, b = torch.randn(2, PEAK_SIDE, PEAK_SIDE).unbind()
-    return lambda: a @ b
-
-
-def timed(every: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Seconds of each call in each round; the calls take turns, after two rounds that are not kept."""
-    taken: list[list[float]] = [[] for _ in every]
-    for round_ in range(rounds + 2):
-        for times, call in zip(taken, every, strict=True):
-            begin = time.perf_counter()
-            call()
-            if round_ >= 2:  # the first ones choose kernels, compile, and fill the allocator
-                times.append(time.perf_counter() - begin)
-    return taken
+def peak() -> tuple[Callable[[], object], float]:
+    """One large product, and its FLOPs."""
+    side = PEAK_SIDE[torch.get_default_device().type]
+    a, b = torch.randn(2, side, side, dtype=on_device.dtype()).unbind()
+    return lambda: a @ b, 2.0 * side**3
 
 
 def compare(found: Sequence[Entrant], z: Tensor, rounds: int) -> dict[str, list[dict[str, Any]]]:
@@ -239,8 +229,10 @@ def compare(found: Sequence[Entrant], z: Tensor, rounds: int) -> dict[str, list[
     flops = [size(entrant, z)[1] for entrant in found]
     lines: dict[str, list[dict[str, Any]]] = {}
     for name in flops[0]:
-        top, *taken = timed([peak(), *(calls(entrant, z)[name] for entrant in found)], rounds)
-        rate = 2 * PEAK_SIDE**3 / statistics.median(top)
+        product, work = peak()
+        every = [product, *(calls(entrant, z)[name] for entrant in found)]
+        top, *taken = in_turns(every, rounds, untimed=2)  # the first ones choose kernels, compile, fill the allocator
+        rate = work / statistics.median(top)
         lines[name] = [
             {
                 "ms": 1e3 * statistics.median(times),
@@ -256,21 +248,13 @@ def compare(found: Sequence[Entrant], z: Tensor, rounds: int) -> dict[str, list[
     return lines
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the comparison; arguments are option=N."""
-    options = dict(OPTIONS)
-    for word in arguments:
-        name, _, value = word.partition("=")
-        if name not in OPTIONS or not value.isdecimal():
-            raise BadValue(f"{word} is no option: write {', '.join(f'{k}={v}' for k, v in OPTIONS.items())}.")
-        options[name] = int(value)
-    if options["depth"] % 3:
-        raise BadValue(f"depth={options['depth']} has no Latte of as many FLOPs: choose a multiple of 3.")
-    torch.set_num_threads(options["threads"])
+def show(options: Mapping[str, int]) -> None:
+    """Print the comparison."""
     torch.manual_seed(0)
     z = torch.randn(options["batch"], CHANNELS, options["frames"], options["side"], options["side"])
     found = entrants(options)
-    print(f"{'×'.join(map(str, z.shape))} float32, {torch.get_num_threads()} threads, {options['rounds']} rounds")
+    kind = "bfloat16 autocast on a GPU" if options["cuda"] else f"float32, {torch.get_num_threads()} threads"
+    print(f"{'×'.join(map(str, z.shape))} {kind}, {options['rounds']} rounds")
     for entrant in found:
         print(f"{entrant.name:28}{sum(p.numel() for p in entrant.network.parameters()) / 1e6:8.2f} M parameters")
     for name, lines in compare(found, z, options["rounds"]).items():
@@ -282,6 +266,21 @@ def main(arguments: Sequence[str]) -> None:
                 f"   {middle:.2f} ({low:.2f} to {high:.2f}) of ours",
                 flush=True,
             )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Of arguments option=N."""
+    options = dict(OPTIONS)
+    for word in arguments:
+        name, _, value = word.partition("=")
+        if name not in OPTIONS or not value.isdecimal():
+            raise BadValue(f"{word} is no option: write {', '.join(f'{k}={v}' for k, v in OPTIONS.items())}.")
+        options[name] = int(value)
+    if options["depth"] % 3:
+        raise BadValue(f"depth={options['depth']} has no Latte of as many FLOPs: choose a multiple of 3.")
+    torch.set_num_threads(options["threads"])
+    with on_device.device(options["cuda"]):
+        show(options)
 
 
 if __name__ == "__main__":

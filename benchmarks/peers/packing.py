@@ -1,13 +1,15 @@
 """A training step on clips of mixed sizes: packed rows beside padded ones, vit-pytorch's NaViT and what would be ideal.
 
     python -m benchmarks.peers.packing [clips=24] [frames=4] [width=128] [depth=4] [heads=4] [rounds=7] [threads=2]
+                                       [cuda=0]
 
 Clips of 4 to 16 patches a side, so 16 to 256 tokens a frame. The first table is of single frames, because NaViT packs
 images: the same pictures, patches, width, depth, heads, MLP, QK-norm and number of outputs for all (ours has adaptive
 layer norms besides, NaViT a pooling at the end). NaViT's rows hold 2048 tokens, its default, or those of one picture.
 Our packed rows are one row of all tokens: attention stays inside clips, so its length costs nothing and nothing is
 filler. The second table is of clips of 1 to `frames` frames, half of them observed. A step is forward, backward and
-AdamW in float32. All calls take turns, so that a busy machine slows all alike; times are medians and ratios are theirs.
+AdamW in float32; with cuda=1 it is taken on a GPU, everybody's under bfloat16 autocast, as one trains there. All calls
+take turns, so that a busy machine slows all alike; times are medians and ratios are theirs.
 
 ideal     ours on a regular batch, no filler and nothing to pack, of as many tokens and as much attention as the mixed
           batch: n = Σn²/Σn tokens a clip and Σn/n clips, its time scaled by what FLOPs rounding leaves. 1 is ideal.
@@ -19,7 +21,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,14 +30,16 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers import on_device
 from components.contracts import Condition, Window
 from zoo import registry
 from zoo.errors import BadValue, UnmetNeed
+from zoo.turns import in_turns
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-OPTIONS = {"clips": 24, "frames": 4, "width": 128, "depth": 4, "heads": 4, "rounds": 7, "threads": 2}
+OPTIONS = {"clips": 24, "frames": 4, "width": 128, "depth": 4, "heads": 4, "rounds": 7, "threads": 2, "cuda": 0}
 CHANNELS, PATCH, SIDES = 4, 2, (4, 16)
 ROW = 2048
 """Tokens a row of vit-pytorch's NaViT, unless told otherwise."""
@@ -59,7 +62,7 @@ def sizes_of(count: int, frames: int) -> list[Size]:
     draw = torch.Generator().manual_seed(0)
 
     def pick(low: int, high: int) -> int:
-        return int(torch.randint(low, high + 1, (), generator=draw))
+        return int(torch.randint(low, high + 1, (), generator=draw, device="cpu"))
 
     return [(pick(1, frames), pick(*SIDES), pick(*SIDES)) for _ in range(count)]
 
@@ -67,7 +70,8 @@ def sizes_of(count: int, frames: int) -> list[Size]:
 def clips_of(sizes: Sequence[Size]) -> list[Tensor]:
     """Latents [C, F, H, W] of these sizes."""
     draw = torch.Generator().manual_seed(1)
-    return [torch.randn(CHANNELS, f, h * PATCH, w * PATCH, generator=draw) for f, h, w in sizes]
+    made = [torch.randn(CHANNELS, f, h * PATCH, w * PATCH, generator=draw, device="cpu") for f, h, w in sizes]
+    return [clip.to(torch.get_default_device()) for clip in made]
 
 
 def told_of(clips: Sequence[Tensor]) -> tuple[Window, Condition]:
@@ -170,7 +174,9 @@ def step_of(entrant: Entrant) -> Callable[[], None]:
 
     def step() -> None:
         optimiser.zero_grad()
-        entrant.loss().backward()
+        with on_device.autocast():
+            loss = entrant.loss()
+        loss.backward()
         optimiser.step()
 
     return step
@@ -178,21 +184,10 @@ def step_of(entrant: Entrant) -> Callable[[], None]:
 
 def products(tokens: int, width: int) -> list[tuple[Callable[[], object], float]]:
     """torch.mm on an MLP's two shapes, and FLOPs of each."""
-    x, y = torch.randn(tokens, width), torch.randn(tokens, 4 * width)
-    inner, outer = torch.randn(width, 4 * width), torch.randn(4 * width, width)
+    dtype = on_device.dtype()
+    x, y = torch.randn(tokens, width, dtype=dtype), torch.randn(tokens, 4 * width, dtype=dtype)
+    inner, outer = torch.randn(width, 4 * width, dtype=dtype), torch.randn(4 * width, width, dtype=dtype)
     return [(lambda a=a, b=b: torch.mm(a, b), 8.0 * tokens * width * width) for a, b in ((x, inner), (y, outer))]
-
-
-def in_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Median seconds of each call; the calls take turns, after one untimed round."""
-    taken: list[list[float]] = [[] for _ in calls]
-    for number in range(rounds + 1):
-        for times, call in zip(taken, calls, strict=True):
-            begin = time.perf_counter()
-            call()
-            if number:
-                times.append(time.perf_counter() - begin)
-    return [statistics.median(times) for times in taken]
 
 
 def compare(entrants: Sequence[Entrant], ideals: Sequence[Entrant], options: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -200,7 +195,8 @@ def compare(entrants: Sequence[Entrant], ideals: Sequence[Entrant], options: Map
     tokens = sum(f * h * w for f, h, w in sizes_of(options["clips"], 1))
     shapes = products(tokens, options["width"])
     everyone = [*entrants, *ideals]
-    times = in_turns([*map(step_of, everyone), *(call for call, _ in shapes)], options["rounds"])
+    taken = in_turns([*map(step_of, everyone), *(call for call, _ in shapes)], options["rounds"])
+    times = [statistics.median(each) for each in taken]
     rates = [flops / taken for (_, flops), taken in zip(shapes, times[len(everyone) :], strict=True)]
     lines: list[dict[str, Any]] = []
     for i, entrant in enumerate(entrants):
@@ -263,13 +259,14 @@ def main(arguments: Sequence[str]) -> None:
     options = dict(OPTIONS)
     for word in arguments:
         key, _, value = word.partition("=")
-        if key not in options or not value.isdigit() or int(value) < 1:
+        if key not in options or not value.isdigit() or int(value) < (key != "cuda"):
             raise BadValue(f"'{word}' is not one of {', '.join(f'{k}={v}' for k, v in OPTIONS.items())}.")
         options[key] = int(value)
     torch.set_num_threads(options["threads"])
-    show(f"{options['clips']} single frames, 16 to 256 tokens", pictures(options))
-    for attention in ("full", "space_time_causal"):
-        show(f"{options['clips']} clips of 1 to {options['frames']} frames", clips(options, attention))
+    with on_device.device(options["cuda"]):
+        show(f"{options['clips']} single frames, 16 to 256 tokens", pictures(options))
+        for attention in ("full", "space_time_causal"):
+            show(f"{options['clips']} clips of 1 to {options['frames']} frames", clips(options, attention))
 
 
 if __name__ == "__main__":
