@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +106,18 @@ class AttentionSublayer(nn.Module):
 
     def _projected(self, x: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor, Any]:
         h, gate = self.modulator(x, sight.signal, sight.tokens)
+        q, k, v = (rearrange(part, "r l (k d) -> r l k d", k=self.heads) for part in self._of_tokens(h))
+        q, k = turned(self.norm_q(q), sight.rotary), turned(self.norm_k(k), sight.rotary)
+        return q.to(v.dtype), k.to(v.dtype), v, gate
+
+    def _of_tokens(self, h: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values [R, L, D] of tokens [R, L, D]."""
+        if h.is_cuda:  # what counts there is how many kernels are started
+            return self.qkv(h).chunk(3, dim=-1)
         # One product each, of slices of one weight: heads of a place then lie side by side, so that attention through
         # time can take them as they lie, and no gradients are joined.
         parts = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
-        q, k, v = (rearrange(dense(h, w, b), "r l (k d) -> r l k d", k=self.heads) for w, b in parts)
-        q, k = turned(self.norm_q(q), sight.rotary), turned(self.norm_k(k), sight.rotary)
-        return q.to(v.dtype), k.to(v.dtype), v, gate
+        return [dense(h, w, b) for w, b in parts]
 
     def _added(self, x: Tensor, out: Tensor, gate: Any, sight: Sight) -> Tensor:
         return add_gated(

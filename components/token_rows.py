@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from einops import rearrange, repeat
 
@@ -72,30 +73,44 @@ def lay_out(patches: Sequence[Tensor], window: Window, starts: Sequence[tuple[in
     sizes = [f * h * w for f, h, w in grids]
     length = max(starts[members[-1]][1] + sizes[members[-1]] for members in rows.values())
 
-    def fill(pieces: Sequence[Tensor], value: float) -> Tensor:
-        """Per-clip [n, …] to [R, L, …]."""
-        blank = pieces[0].new_full((length, *pieces[0].shape[1:]), value)
-        lines = []
-        for row in range(len(rows)):
-            line, column = [], 0
-            for b in rows[row]:
-                line += [blank[: starts[b][1] - column], pieces[b]]
-                column = starts[b][1] + sizes[b]
-            lines.append(torch.cat([*line, blank[: length - column]]))
-        return torch.stack(lines)
-
-    facts = [_facts(grid, b, window) for b, grid in enumerate(grids)]
-    place, clip, frame, observed, sides = zip(*facts, strict=True)
+    lines, filler = [], patches[0].new_zeros(length, patches[0].shape[-1])
+    for members in rows.values():
+        line, column = [], 0
+        for b in members:
+            line += [filler[: starts[b][1] - column], rearrange(patches[b], "f h w d -> (f h w) d")]
+            column = starts[b][1] + sizes[b]
+        lines.append(torch.cat([*line, filler[: length - column]]))
+    clip, frame, *place = _geometry(grids, starts, (len(rows), length), window)
+    of_clip = clip.clamp(min=0)
+    time = torch.where(clip < 0, 0.0, window.times.float()[of_clip, frame])
+    y, x, height, width = (each.float() for each in place)
     return Tokens(
-        x=fill([rearrange(p, "f h w d -> (f h w) d") for p in patches], 0.0),
-        place=fill(place, 0.0),
-        sides=fill(sides, 1.0),
-        clip=fill(clip, -1),
-        frame=fill(frame, 0),
-        observed=fill(observed, False),
+        x=torch.stack(lines),
+        place=torch.stack([time, y, x], dim=-1),
+        sides=torch.stack([height, width], dim=-1),
+        clip=clip,
+        frame=frame,
+        observed=window.observed[of_clip, frame] & (clip >= 0),
         grids=grids,
         starts=starts,
     )
+
+
+def _geometry(
+    grids: Sequence[Grid], starts: Sequence[tuple[int, int]], shape: tuple[int, int], window: Window
+) -> Tensor:
+    """long [6, R, L]: every token's clip, frame, row and column, and the rows and columns of its picture.
+
+    Worked out on the host and sent in one piece: a kernel for each clip and fact would keep a GPU waiting.
+    """
+    facts = np.zeros((6, *shape), np.int64)
+    facts[0], facts[4:] = -1, 1
+    for b, ((f, h, w), (row, start)) in enumerate(zip(grids, starts, strict=True)):
+        kept = np.ones((h, w), bool) if window.columns is None else window.columns[b].cpu().numpy()
+        own = facts[:, row, start : start + f * h * w]
+        own[0], own[1], own[2:4] = b, np.repeat(np.arange(f), h * w), np.tile(kept.nonzero(), f)
+        own[4:] = np.array(kept.shape)[:, None]
+    return torch.from_numpy(facts).to(window.times.device, non_blocking=True)
 
 
 def _regular(x: Tensor, window: Window, grids: tuple[Grid, ...], starts: tuple[tuple[int, int], ...]) -> Tokens:
@@ -118,20 +133,6 @@ def _regular(x: Tensor, window: Window, grids: tuple[Grid, ...], starts: tuple[t
         grids=grids,
         starts=starts,
     )
-
-
-def _facts(grid: Grid, b: int, window: Window) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Place [n, 3], clip [n], frame [n], observed [n] and sides [n, 2] of clip b's tokens."""
-    f, h, w = grid
-    device = window.times.device
-    frame = repeat(torch.arange(f, device=device), "f -> (f n)", n=h * w)
-    if window.columns is None:
-        size, at = (h, w), torch.cartesian_prod(torch.arange(h, device=device), torch.arange(w, device=device))
-    else:
-        size, at = tuple(window.columns[b].shape), window.columns[b].nonzero()
-    place = torch.cat([window.times[b].float()[frame][:, None], repeat(at.float(), "n d -> (f n) d", f=f)], dim=-1)
-    sides = torch.tensor(size, dtype=torch.float32, device=device).expand(f * h * w, 2)
-    return place, torch.full_like(frame, b), frame, window.observed[b][frame], sides
 
 
 def take_out(tokens: Tokens) -> list[Tensor]:

@@ -98,7 +98,7 @@ class Captioning:
 
             read_weights(self.folder.path / WEIGHTS, {"captioner": captioner})
         if isinstance(captioner, torch.nn.Module):
-            captioner.eval().requires_grad_(False).to(_device(recipe))
+            captioner.eval().requires_grad_(False).to(recipe.trainer.device)
         return captioner
 
     def _train(self, captioner: Any) -> None:
@@ -167,13 +167,6 @@ class Captioning:
             return latents
         share = self.pipeline.recipe.train.generator.synthetic_share
         return annotation.CaptionedLatents(latents, self.captions(), share, seed)
-
-
-def _device(recipe: Recipe) -> str:
-    import torch
-
-    wants_gpu = recipe.trainer.accelerator in ("auto", "gpu", "cuda")
-    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
 
 
 def _in_words(accuracy: dict[str, Any]) -> str:

@@ -78,15 +78,7 @@ class PackingTrial(Evaluation):
         torch.manual_seed(self.pipeline.seed)
         encoder = compose.build("text_encoder", self.recipe.part("text_encoder"))
         channels = compose.sizes(self.recipe, tokenizer, 0).channels
-        return mixed_batch(self.clips, tokenizer, channels, encoder, self.suite.seed).to(self._device)
-
-    @property
-    def _device(self) -> str:
-        """That of the recipe's trainer."""
-        import torch
-
-        wants_gpu = self.recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        return "cuda" if wants_gpu else "cpu"
+        return mixed_batch(self.clips, tokenizer, channels, encoder, self.suite.seed).to(self.recipe.trainer.device)
 
     def _network(self, packing: str | None = None) -> Any:
         """The recipe's network with random weights, the same whatever packs its rows."""
@@ -105,7 +97,7 @@ class PackingTrial(Evaluation):
         for parameter in network.parameters():  # gates that begin at zero would make every answer the same
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.05)
-        return network.to(self._device)
+        return network.to(self.recipe.trainer.device)
 
     # ------------------------------------------------------------------------------------------------------ measuring
 
@@ -152,7 +144,7 @@ class PackingTrial(Evaluation):
             calls = [
                 Steps(own, self._training_batch(own)).step,
                 Steps(padded, self.batch).step,
-                matrix_product(self._device),
+                matrix_product(self.recipe.trainer.device),
             ]
             seconds = in_turns(calls if padded is not own else [calls[0], calls[2]], ROUNDS, done=bar.advance)
         return packed_figures.Measured(
@@ -180,7 +172,7 @@ class PackingTrial(Evaluation):
             return self.batch
         rng = np.random.default_rng(self.suite.seed)
         drawn = [torch.from_numpy(rng.permutation(h * w).reshape(h, w) < n) for (h, w), n in kept]
-        columns = tuple(one.to(self._device) for one in drawn)
+        columns = tuple(one.to(self.recipe.trainer.device) for one in drawn)
         return replace(self.batch, window=replace(self.batch.window, columns=columns))
 
     # --------------------------------------------------------------------------------------------------------- record

@@ -175,7 +175,9 @@ class Pipeline:
         self.frames.fill()
         form = compose.latent_form(self.recipe, tokenizer).name
         cache = LatentCache(self.frames, tokenizer, self.tokenizer_dir.path / "latents", form=form)
+        tokenizer.to(self.recipe.trainer.device)
         cache.fill()
+        tokenizer.cpu()  # training has the GPU to itself, and its workers never see what lies there
         self.seconds["latents"] = perf_counter() - began
         return cache
 
@@ -285,8 +287,7 @@ class Pipeline:
 
         tokenizer = self.tokenizer()
         generator = self.generator(tokenizer)
-        wants_gpu = self.recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        device = torch.device("cuda" if wants_gpu else "cpu")
+        device = torch.device(self.recipe.trainer.device)
         for part in (tokenizer, generator.network, generator.text_encoder):
             part.to(device)
         compile_regions(generator.network, self.recipe.trainer.compile)

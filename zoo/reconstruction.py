@@ -62,10 +62,7 @@ class Reconstruction(Evaluation):
     @cached_property
     def tokenizer(self) -> Any:
         """The trained tokenizer, in eval mode, on the device of the recipe's trainer."""
-        import torch
-
-        wants_gpu = self.recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        return self.pipeline.tokenizer().to("cuda" if wants_gpu else "cpu")
+        return self.pipeline.tokenizer().to(self.recipe.trainer.device)
 
     def reconstruct(self, video: np.ndarray) -> np.ndarray:
         """A true video uint8 [T, H, W, 3] there and back."""

@@ -152,6 +152,14 @@ class TrainerSettings(Settings):
     log_every: Positive = Field(50, description="steps between log lines")
     checkpoint_every: Positive = Field(500, description="steps between checkpoints")
 
+    @property
+    def device(self) -> Literal["cuda", "cpu"]:
+        """Where everything but training runs: encoding, captions, sampling, reconstruction."""
+        import torch
+
+        wanted = self.accelerator in ("auto", "gpu", "cuda")
+        return "cuda" if wanted and torch.cuda.is_available() else "cpu"
+
     @field_validator("precision", mode="before")
     @classmethod
     def _known_precision(cls, value: Any) -> str:
