@@ -243,9 +243,9 @@ def _part(row: Row, column: Column) -> Part | None:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Digits after the point that show three figures of the largest value, at most six."""
+    """Digits after the point that show three figures of the largest value, at most nine: also of rounding errors."""
     largest = max((abs(value) for value in values), default=0.0)
-    return 3 if largest == 0 else min(6, max(0, 2 - math.floor(math.log10(largest))))
+    return 3 if largest == 0 else min(9, max(0, 2 - math.floor(math.log10(largest))))
 
 
 def _fill(rows: list[Row], column: Column) -> None:

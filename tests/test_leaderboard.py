@@ -401,7 +401,7 @@ def test_gaps_cut_a_curve_into_runs():
 
 @pytest.mark.parametrize(
     ("values", "digits"),
-    [([26.8, 14.2], 1), ([0.0373], 4), ([123.0], 0), ([], 3), ([0.0], 3), ([1.0], 2), ([1e-12], 6)],
+    [([26.8, 14.2], 1), ([0.0373], 4), ([123.0], 0), ([], 3), ([0.0], 3), ([1.0], 2), ([4.8e-7], 9), ([1e-12], 9)],
 )
 def test_three_figures_of_the_largest_value(values, digits):
     assert decimals(values) == digits

@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
                 _copy_films(entry, place.parent, crf)
             shutil.copyfile(entry.path, place)
             bar.advance()
-    say(f"{len(rows)} records in {target}, {len(shown)} of them with videos")
+    filmed = sum(entry.path in shown and bool(entry.record.artifacts) for entry in rows)
+    say(f"{len(rows)} records in {target}, {filmed} of them with videos")
     return 0
 
 
