@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zoo import captioning, compose
 from zoo.compiled import compile_regions
-from zoo.errors import UserError
 from zoo.progress import say
 from zoo.stage_key import STAGE_1_SOURCE, STAGE_2_SOURCE, full, module_of, source_of
 from zoo.store import DIGEST_KEY, StageDir, Store, write_json
@@ -148,13 +147,14 @@ class Pipeline:
         return tokenizer.eval().requires_grad_(False)
 
     def _train_tokenizer(self, tokenizer: Any) -> None:
+        from zoo.runs import start_from
         from zoo.stages.data import TokenizerBatches
         from zoo.stages.fit import fit
         from zoo.stages.tokenizer import TokenizerStage
 
         settings = self.recipe.train.tokenizer
         self.frames.fill()
-        self._start_from("tokenizer", tokenizer)
+        start_from(self.store, self.recipe.train.init_from, "tokenizer", tokenizer)
         batches = TokenizerBatches(
             self.frames,
             frames=tokenizer.video_frames(compose.training_latents(self.recipe, tokenizer)),
@@ -197,13 +197,14 @@ class Pipeline:
         return generator
 
     def _train_generator(self, generator: compose.Generator, tokenizer: Any) -> None:
+        from zoo.runs import start_from
         from zoo.stages.data import GeneratorBatches
         from zoo.stages.fit import fit
         from zoo.stages.generator import GeneratorStage
 
         settings = self.recipe.train.generator
         latents = self.captioning.mixed(self.latents(tokenizer), self.seed)
-        self._start_from("generator", generator)
+        start_from(self.store, self.recipe.train.init_from, "generator", generator)
         batches = GeneratorBatches(
             latents,
             generator.task,
@@ -245,19 +246,6 @@ class Pipeline:
 
     def _parents(self, stage: str) -> dict[str, str]:
         return {"tokenizer": self.tokenizer_dir.name, **self.captioning.named} if stage == "generator" else {}
-
-    def _start_from(self, stage: str, part: Any) -> None:
-        """``train.init_from=RUN``: start from another run's weights, which must fit."""
-        if self.recipe.train.init_from is None:
-            return
-        from zoo.runs import stage_of
-        from zoo.stages.weights import load_weights
-
-        source = stage_of(self.store, self.recipe.train.init_from, stage)
-        if not source.done:
-            raise UserError(f"train.init_from: {source.path} is not a finished run; choose one that is.")
-        load_weights(source, part)
-        say(f"{stage}: starting from {source.path}")
 
     def train(self) -> None:
         """See that every stage is done; loads nothing where all are."""

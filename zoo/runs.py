@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UnknownName, UserError, nearest
+from zoo.progress import say
 from zoo.store import StageDir, Store, read_json
 
 if TYPE_CHECKING:
@@ -84,3 +85,20 @@ def stage_of(store: Store, run: str | Path, stage: str) -> StageDir:
     if parent is None:
         raise UserError(f"{folder.path} is a {folder.stage} run and has no {stage}: give a {stage} run.")
     return stage_dir(store, folder.path.parent / parent)
+
+
+def start_from(store: Store, run: str | Path | None, stage: str, part: Any) -> None:
+    """``train.init_from=RUN``: give `part` the weights of a stage of that run; without a run, nothing.
+
+    Raises:
+        UserError: the run is not finished, or its weights do not fit.
+    """
+    from zoo.stages.weights import load_weights
+
+    if run is None:
+        return
+    source = stage_of(store, run, stage)
+    if not source.done:
+        raise UserError(f"train.init_from: {source.path} is not a finished run; choose one that is.")
+    load_weights(source, part)
+    say(f"{stage}: starting from {source.path}")
