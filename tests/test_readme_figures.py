@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import record as records
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,3 +44,13 @@ def test_committed_media_exist():
     folder = ROOT / "benchmarks" / "results" / "quickstart"
     committed, _ = records.read_all(folder)
     assert all((folder / path).is_file() for row in committed for path in row.artifacts.values())
+
+
+def test_what_is_said_of_shapes_text_is_its_record():
+    committed, broken = records.read_all(ROOT / "benchmarks" / "results" / "shapes_text")
+    (row,) = (row for row in committed if row.kind != "control")
+    assert not broken and row.cost.flops["generator"] / 1e12 == pytest.approx(100, rel=0.01)
+    parts = row.metrics["text_alignment"].parts
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for name in ("colour", "background", "shape", "motion"):
+        assert f"{name} {parts[name].value:.2f}" in readme
