@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -19,17 +18,11 @@ from components.contracts import Condition
 from zoo import registry
 from zoo.compiled import compile_regions
 from zoo.entry import guarded
-from zoo.mixed_batch import MixedBatch
+from zoo.mixed_batch import MixedBatch, moved
 from zoo.run import main
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 HEADS, SIZE = 4, 32
-
-
-def on_gpu(told: Any) -> Any:
-    """A dataclass of tensors, there."""
-    moved = {f.name: getattr(told, f.name) for f in fields(told)}
-    return replace(told, **{n: v.cuda() for n, v in moved.items() if isinstance(v, torch.Tensor)})
 
 
 def far(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -51,7 +44,7 @@ def test_uneven_sequences_in_one_kernel(name: str, packing: str, monkeypatch: py
     expected = attention.attend(sublayer, *true, attention.layout(tokens, window))
     called, real = [], kernel.uneven_kernel()
     monkeypatch.setattr(kernel, "uneven_kernel", lambda: lambda *a: called.append(1) or real(*a))
-    got = attention.attend(sublayer, *ours, attention.layout(on_gpu(tokens), on_gpu(window)))
+    got = attention.attend(sublayer, *ours, attention.layout(moved(tokens, "cuda"), moved(window, "cuda")))
     assert called == [1], "this torch has the kernel, and it was asked"
     weight = torch.randn_like(expected)
     (grad,) = torch.autograd.grad((got * weight.to(got)).sum(), ours)
@@ -96,7 +89,7 @@ def test_compiled_blocks_give_the_same_there(attention: str) -> None:
     nets = [test_backbone.build((attention, {}), depth=1, width=64).cuda() for _ in range(2)]
     compile_regions(nets[1], True)
     z, window, told = test_backbone.batch([[1, 0, 0], [0, 1, 0]])
-    outs = [net(z.cuda(), on_gpu(window), on_gpu(told)) for net in nets]
+    outs = [net(z.cuda(), moved(window, "cuda"), moved(told, "cuda")) for net in nets]
     assert far(outs[1], outs[0]) < 1e-4
     grads = [torch.autograd.grad(out.square().sum(), list(n.parameters())) for out, n in zip(outs, nets, strict=True)]
     for a, b in zip(*grads, strict=True):

@@ -43,7 +43,7 @@ class MixedBatch:
     def to(self, device: str) -> MixedBatch:
         """On another device."""
         zs, targets = (tuple(one.to(device) for one in part) for part in (self.zs, self.targets))
-        return MixedBatch(zs, targets, _moved(self.window, device), _moved(self.condition, device))
+        return MixedBatch(zs, targets, moved(self.window, device), moved(self.condition, device))
 
     def by_size(self) -> list[MixedBatch]:
         """Batches of clips of one size and length."""
@@ -53,7 +53,8 @@ class MixedBatch:
         return [self.of(members) for members in groups.values()]
 
 
-def _moved(told: Any, device: str) -> Any:
+def moved(told: Any, device: str) -> Any:
+    """A dataclass with its tensors on another device."""
     values = {each.name: getattr(told, each.name) for each in fields(told)}
     return replace(told, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
 

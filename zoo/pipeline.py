@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoo import captioning, compose
 from zoo.compiled import compile_regions
 from zoo.progress import say
+from zoo.runs import stage_of, start_from
 from zoo.stage_key import STAGE_1_SOURCE, STAGE_2_SOURCE, full, module_of, source_of
 from zoo.store import DIGEST_KEY, StageDir, Store, write_json
 
@@ -147,7 +148,6 @@ class Pipeline:
         return tokenizer.eval().requires_grad_(False)
 
     def _train_tokenizer(self, tokenizer: Any) -> None:
-        from zoo.runs import start_from
         from zoo.stages.data import TokenizerBatches
         from zoo.stages.fit import fit
         from zoo.stages.tokenizer import TokenizerStage
@@ -197,7 +197,6 @@ class Pipeline:
         return generator
 
     def _train_generator(self, generator: compose.Generator, tokenizer: Any) -> None:
-        from zoo.runs import start_from
         from zoo.stages.data import GeneratorBatches
         from zoo.stages.fit import fit
         from zoo.stages.generator import GeneratorStage
@@ -284,8 +283,6 @@ class Pipeline:
 
     def restore(self, generator_dir: StageDir) -> ZooModel:
         """The model of a finished generator folder, whatever source made it; trains nothing."""
-        from zoo.runs import stage_of
-
         self.generator_dir = generator_dir
         self.tokenizer_dir = stage_of(self.store, generator_dir.path, "tokenizer")
         return self.model()

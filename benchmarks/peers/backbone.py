@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers import on_device
+from benchmarks.peers.options import options_of
 from components.contracts import Condition, Window
 from components.sinusoid import sinusoid
 from zoo import registry
@@ -269,13 +270,8 @@ def show(options: Mapping[str, int]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Of arguments option=N."""
-    options = dict(OPTIONS)
-    for word in arguments:
-        name, _, value = word.partition("=")
-        if name not in OPTIONS or not value.isdecimal():
-            raise BadValue(f"{word} is no option: write {', '.join(f'{k}={v}' for k, v in OPTIONS.items())}.")
-        options[name] = int(value)
+    """Read the arguments, option=N, and show."""
+    options = options_of(arguments, OPTIONS)
     if options["depth"] % 3:
         raise BadValue(f"depth={options['depth']} has no Latte of as many FLOPs: choose a multiple of 3.")
     torch.set_num_threads(options["threads"])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +24,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers.options import options_of
 from zoo import compose
-from zoo.errors import BadValue, UnmetNeed
+from zoo.errors import UnmetNeed
 from zoo.recipe import Part
+from zoo.turns import in_turns
 
 OPTIONS = {"batch": 4, "frames": 9, "side": 32, "width": 32, "rounds": 9, "threads": 2}
 MULTIPLIERS = (1, 2, 4)
@@ -158,16 +159,10 @@ def compare(left: Entrant, right: Entrant, video: Tensor, rounds: int) -> dict[s
         assert shape == tuple(video.shape), f"{entrant.name} made {shape}"
     found = {}
     for name in both[0]:
-        taken: list[list[float]] = [[], []]
-        for round_ in range(rounds + 2):
-            for times, mine in zip(taken, both, strict=True):
-                begin = time.perf_counter()
-                mine[name]()
-                if round_ >= 2:  # the first ones choose kernels and fill the allocator
-                    times.append(1e3 * (time.perf_counter() - begin))
+        taken = in_turns([mine[name] for mine in both], rounds, untimed=2)  # the first ones choose kernels
         ratios = [a / b for a, b in zip(*taken, strict=True)]
         found[name] = {
-            "ms": tuple(statistics.median(times) for times in taken),
+            "ms": tuple(1e3 * statistics.median(times) for times in taken),
             "ratio": statistics.quantiles(ratios, n=4, method="inclusive"),
         }
     return found
@@ -182,12 +177,7 @@ def size(entrant: Entrant, video: Tensor) -> tuple[float, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """Print both comparisons; arguments are option=N."""
-    options = dict(OPTIONS)
-    for word in arguments:
-        name, _, value = word.partition("=")
-        if name not in OPTIONS or not value.isdecimal():
-            raise BadValue(f"{word} is no option: write {', '.join(f'{k}={v}' for k, v in OPTIONS.items())}.")
-        options[name] = int(value)
+    options = options_of(arguments, OPTIONS)
     torch.set_num_threads(options["threads"])
     torch.manual_seed(0)
     side = options["side"]
